@@ -1,0 +1,64 @@
+# Every target does its own set-up in $(VENV), once; all it needs is make and Python 3.11 to 3.14.
+VENV ?= .venv
+# PYTHON=python3.12 names another Python than the best one found; the venv is made anew when it changes.
+PYTHON ?=
+FUZZ_SECONDS ?= 20
+COMPOSE ?= docker compose
+BIN := $(VENV)/bin
+# A user's settings for pip and Python must not reach into the venv.
+unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint fuzz wheel-test compose clean again
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
+
+demo: $(VENV)/.ready-demo ## server, proxy and client on loopback: the whole path in five seconds
+	@$(BIN)/relay demo
+
+test: $(VENV)/.ready-test ## every test but the containers', with the coverage gate
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+lint: $(VENV)/.ready-lint ## ruff, and mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fuzz: $(VENV)/.ready-fuzz ## each fuzz target for FUZZ_SECONDS=20
+	tools/fuzz $(BIN)/python $(FUZZ_SECONDS)
+
+wheel-test: $(VENV)/.ready-wheel ## build sdist and wheel, and test the wheel where the sources are out of reach
+	tools/wheel-test $(BIN)/python
+
+compose: $(VENV)/.ready-test ## the stack of docker-compose.yml, for real (COMPOSE="docker compose")
+	COMPOSE="$(COMPOSE)" $(BIN)/python -m pytest -m compose tests/compose
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# What each kind of work installs beside the package itself.
+EXTRAS_demo :=
+EXTRAS_test := [fast,test]
+EXTRAS_lint := [fast,lint]
+EXTRAS_fuzz := [fuzz]
+EXTRAS_wheel := [wheel]
+
+$(VENV)/.ready-%: $(VENV)/.made pyproject.toml
+	@echo "make: installing what 'make $*' needs into $(VENV)"
+	@$(BIN)/python -m pip install -qq --editable '.$(EXTRAS_$*)'
+	@touch $@
+
+$(VENV)/.made:
+	@python=$$(tools/find-python "$(PYTHON)") || exit 1; \
+	echo "make: $(VENV) with $$python"; \
+	"$$python" -m venv --clear $(VENV) && echo "$(PYTHON)" > $@
+
+# A venv whose Python has gone, or that was made with another PYTHON, is made again.
+ifneq ($(wildcard $(VENV)/.made),)
+ifneq ($(shell $(BIN)/python -c 'print("alive")' 2>/dev/null)/$(or $(PYTHON),$(shell cat $(VENV)/.made)),alive/$(shell cat $(VENV)/.made))
+$(VENV)/.made: again
+endif
+endif

@@ -1,0 +1,122 @@
+"""Bytes <-> packets for one TCP connection (docs/wire.md, section 6). It never sends: it gives bytes back."""
+
+from typing import Final
+
+from protocol.errors import PeerWireError
+from protocol.framing import MAX_FRAME_BYTES, FrameDecoder
+from protocol.packet import Packet
+from protocol.sealing import MAX_INFLATED_BYTES, Direction, Key, seal, unseal
+
+_PING: Final = Packet.ping()  # a value, so one serves every ping received
+
+
+class PacketConnection:
+    """One side of one connection: numbers the packets of each direction, seals and opens them in that order.
+
+    A new TCP connection needs a new PacketConnection. Call `next_packet` until it gives None after each
+    `receive_data`.
+
+    Args:
+        direction: which side we are, so how our packets are marked.
+        key: the same on both sides.
+        frame_limit_bytes: largest frame accepted, 1 to MAX_FRAME_BYTES. What we send has only that bound.
+        inflated_limit_bytes: largest packet accepted.
+    Raises: LocalWireError for a frame limit out of range.
+
+    Attributes:
+        packets_sent, packets_received: whole packets so far; each is also the number of the next one.
+        bytes_received: all bytes given to `receive_data`.
+    """
+
+    __slots__ = (
+        "_direction",
+        "_error",
+        "_frames",
+        "_inflated_limit_bytes",
+        "_key",
+        "_peer_direction",
+        "bytes_received",
+        "packets_received",
+        "packets_sent",
+    )
+
+    def __init__(
+        self,
+        direction: Direction,
+        key: Key = Key.public(),  # noqa: B008 - a frozen value, made once
+        frame_limit_bytes: int = MAX_FRAME_BYTES,
+        inflated_limit_bytes: int = MAX_INFLATED_BYTES,
+    ) -> None:
+        self._direction = direction
+        self._peer_direction = direction.other
+        self._key = key
+        self._frames = FrameDecoder(frame_limit_bytes)
+        self._inflated_limit_bytes = inflated_limit_bytes
+        self._error: PeerWireError | None = None
+        self.packets_sent = 0
+        self.packets_received = 0
+        self.bytes_received = 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes have come that no packet has been read from yet."""
+        return self._frames.unread_bytes
+
+    def send(self, packet: Packet) -> bytes:
+        """Return the bytes that carry `packet`; send them whole, once, and in the order of these calls.
+
+        Raises: LocalWireError when the packet is too large; it then takes no number.
+        """
+        frame = seal(self._key, packet.body, direction=self._direction, number=self.packets_sent)
+        self.packets_sent += 1
+        return frame
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Take the next bytes of the stream, split anywhere.
+
+        Raises: the PeerWireError that came before, if any; LocalWireError after `receive_eof`.
+        """
+        self._check()
+        self._frames.receive_data(data)
+        self.bytes_received += len(data)
+
+    def next_packet(self) -> Packet | None:
+        """Return the next packet, or None until more bytes arrive (or the stream has ended cleanly).
+
+        Raises:
+            FrameTooLarge, SealBroken, InflateTooLarge, BodyMalformed; StreamTruncated after `receive_eof`.
+            Every later call raises the same error: nothing behind it can be read.
+        """
+        self._check()
+        try:
+            frame = self._frames.next_frame()
+            if frame is None:
+                return None
+            body = unseal(
+                self._key,
+                frame,
+                direction=self._peer_direction,
+                number=self.packets_received,
+                inflated_limit_bytes=self._inflated_limit_bytes,
+            )
+        except PeerWireError as error:
+            self._error = error
+            raise
+        self.packets_received += 1
+        return Packet(body) if body else _PING
+
+    def receive_eof(self) -> None:
+        """Take the end of the stream. Whole packets not read yet are still given by `next_packet`.
+
+        Raises: StreamTruncated, FrameTooLarge as FrameDecoder does; the error that came before, if any.
+        """
+        self._check()
+        try:
+            self._frames.receive_eof()
+        except PeerWireError as error:
+            self._error = error
+            raise
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error.with_traceback(None)  # else each raise would lengthen the same traceback

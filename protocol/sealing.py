@@ -1,0 +1,199 @@
+"""Packets <-> sealed frames: gzip level 9, then AES-256-CCM (docs/wire.md, sections 3 to 6)."""
+
+import hashlib
+import os
+import re
+import struct
+import zlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cache
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
+from protocol.errors import BodyMalformed, FrameTooLarge, InflateTooLarge, LocalWireError, SealBroken
+from protocol.framing import LENGTH_BYTES, MAX_FRAME_BYTES
+
+KEY_BYTES: Final = 32
+SEAL_NONCE_BYTES: Final = 12
+"""The largest nonce with which CCM still counts 16 MiB (RFC 3610 section 2.1: 15 - 3 bytes of length)."""
+TAG_BYTES: Final = 8
+OVERHEAD_BYTES: Final = SEAL_NONCE_BYTES + TAG_BYTES
+
+MAX_INFLATED_BYTES: Final = 64 * 2**20
+"""Largest packet. Four times the largest frame suits text; deflate's 1032 : 1 would allow 16 GiB."""
+
+PUBLIC_KEY_TEXT: Final = b"framework-relay public ping key"
+"""The public key is the SHA-256 of this. Anybody has it: it gives a checksum and a shape, but no secrecy."""
+
+_GZIP_WBITS: Final = 31  # 16 = gzip wrapper, 15 = 32 KiB window
+_GZIP_HEAD: Final = bytes.fromhex("1f8b 08 00 00000000 02 ff")  # no flags, time 0, level 9, system unknown
+_ASSOCIATED: Final = struct.Struct(">IBQ")  # length, direction, number
+_HEX_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+class Direction(IntEnum):
+    """Who sends: part of every packet's associated data, so a reflected packet does not open."""
+
+    CLIENT = 0
+    SERVER = 1
+
+    @property
+    def other(self) -> "Direction":
+        """The direction of the other side."""
+        return Direction.SERVER if self is Direction.CLIENT else Direction.CLIENT
+
+
+@dataclass(frozen=True, repr=False)
+class Key:
+    """An AES-256 key. Its repr hides it.
+
+    Args:
+        secret: 32 bytes.
+    Raises: LocalWireError for another length.
+    """
+
+    secret: bytes
+    cipher: AESCCM = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES:
+            raise LocalWireError(f"a key is {KEY_BYTES} bytes, not {len(self.secret)}")
+        # Made once: the key schedule costs as much as sealing a ping.
+        object.__setattr__(self, "cipher", AESCCM(self.secret, tag_length=TAG_BYTES))
+
+    @staticmethod
+    @cache
+    def public() -> "Key":
+        """Return the documented key of both sides when no other is set. It keeps nothing secret."""
+        return Key(hashlib.sha256(PUBLIC_KEY_TEXT).digest())
+
+    @classmethod
+    def from_hex(cls, text: str) -> Self:
+        """Read a key from 64 hexadecimal digits; white space around them is left out.
+
+        Raises: LocalWireError for anything else; it never quotes the text.
+        """
+        digits = text.strip()
+        if _HEX_KEY.fullmatch(digits) is None:
+            raise LocalWireError(f"a key is {2 * KEY_BYTES} hexadecimal digits; this is no such text")
+        return cls(bytes.fromhex(digits))
+
+    @property
+    def is_public(self) -> bool:
+        """Whether this is the documented key."""
+        return self == Key.public()
+
+    def __repr__(self) -> str:
+        return "Key(<hidden>)"
+
+
+def gzip(data: bytes) -> bytes:
+    """Return `data` as one gzip member (RFC 1952): level 9, no name, time 0, system unknown.
+
+    Its ten-byte head is the same on every platform; the deflate stream may differ between zlib builds.
+    """
+    return _GZIP_HEAD + zlib.compress(data, 9, _GZIP_WBITS)[len(_GZIP_HEAD) :]
+
+
+EMPTY_GZIP: Final = _GZIP_HEAD + bytes.fromhex("0300 00000000 00000000")
+"""Nothing, packed: head 10, empty block 2, CRC-32 4, size 4 bytes. With 24 around it a ping is 44 bytes."""
+
+
+def seal(
+    key: Key, plaintext: bytes, *, direction: Direction, number: int, nonce: bytes | None = None
+) -> bytes:
+    """Return the whole frame, length included, that carries `plaintext`.
+
+    Args:
+        direction: who sends it.
+        number: the packet's number on this connection in this direction, from 0.
+        nonce: 12 bytes; None takes them from the system's random source, as everything but a test should.
+    Raises: LocalWireError when the plaintext is over MAX_INFLATED_BYTES, its frame over MAX_FRAME_BYTES, or
+        number or nonce are out of range.
+    """
+    packed = _pack(plaintext) if plaintext else EMPTY_GZIP
+    if nonce is None:
+        nonce = os.urandom(SEAL_NONCE_BYTES)
+    elif len(nonce) != SEAL_NONCE_BYTES:
+        raise LocalWireError(f"a nonce is {SEAL_NONCE_BYTES} bytes, not {len(nonce)}")
+    associated = _associated(len(packed) + OVERHEAD_BYTES, direction, number)
+    return associated[:LENGTH_BYTES] + nonce + key.cipher.encrypt(nonce, packed, associated)
+
+
+def unseal(
+    key: Key,
+    frame: bytes,
+    *,
+    direction: Direction,
+    number: int,
+    inflated_limit_bytes: int = MAX_INFLATED_BYTES,
+) -> bytes:
+    """Open `frame`, the bytes after the length, and return its plaintext.
+
+    Args:
+        direction: who sent it.
+        number: its number on this connection in this direction, from 0.
+        inflated_limit_bytes: largest plaintext accepted.
+    Raises:
+        SealBroken: changed, lost, repeated, out of order, reflected, another key, or too short to be sealed.
+        FrameTooLarge: over what CCM can carry.
+        InflateTooLarge: over `inflated_limit_bytes`; no more than that is inflated.
+        BodyMalformed: not exactly one gzip member.
+        LocalWireError: the number or limit is out of range.
+    """
+    length_bytes = len(frame)
+    if length_bytes > MAX_FRAME_BYTES:
+        raise FrameTooLarge(length_bytes, MAX_FRAME_BYTES)
+    if length_bytes < OVERHEAD_BYTES:
+        raise SealBroken(
+            f"packet {number} of the {direction.name.lower()}: {length_bytes} bytes do not even hold"
+            f" nonce and tag ({OVERHEAD_BYTES} bytes)"
+        )
+    associated = _associated(length_bytes, direction, number)
+    try:
+        packed = key.cipher.decrypt(frame[:SEAL_NONCE_BYTES], frame[SEAL_NONCE_BYTES:], associated)
+    except InvalidTag:
+        raise SealBroken(
+            f"packet {number} of the {direction.name.lower()}, {length_bytes} bytes, does not open:"
+            " changed, lost, repeated or reordered on the way, or sealed with another key"
+        ) from None
+    return b"" if packed == EMPTY_GZIP else _inflate(packed, inflated_limit_bytes)
+
+
+def _associated(length_bytes: int, direction: Direction, number: int) -> bytes:
+    try:
+        return _ASSOCIATED.pack(length_bytes, direction, number)
+    except struct.error:
+        raise LocalWireError(f"packet number {number} is not within 0 to 2**64 - 1") from None
+
+
+def _pack(plaintext: bytes) -> bytes:
+    if len(plaintext) > MAX_INFLATED_BYTES:
+        raise LocalWireError(f"a packet of {len(plaintext)} bytes is over the limit of {MAX_INFLATED_BYTES}")
+    packed = gzip(plaintext)
+    if len(packed) + OVERHEAD_BYTES > MAX_FRAME_BYTES:
+        raise LocalWireError(
+            f"a packet of {len(plaintext)} bytes makes a frame of {len(packed) + OVERHEAD_BYTES} bytes,"
+            f" the limit is {MAX_FRAME_BYTES}"
+        )
+    return packed
+
+
+def _inflate(packed: bytes, limit_bytes: int) -> bytes:
+    if limit_bytes < 0:
+        raise LocalWireError(f"an inflation limit of {limit_bytes} bytes is below 0")
+    inflater = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        plaintext = inflater.decompress(packed, limit_bytes + 1)  # one more: too large, or just fitting
+    except zlib.error as error:
+        raise BodyMalformed(f"the packet is not gzip: {error}") from None
+    if len(plaintext) > limit_bytes:
+        raise InflateTooLarge(limit_bytes)
+    if not inflater.eof:
+        raise BodyMalformed(f"the packet's gzip member is cut short after {len(packed)} bytes")
+    if inflater.unused_data:
+        raise BodyMalformed(f"{len(inflater.unused_data)} bytes follow the packet's gzip member")
+    return plaintext

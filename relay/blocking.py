@@ -1,0 +1,190 @@
+"""The same tunnel for plain threads: no asyncio, so a command that pings or pipes starts fast."""
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Mapping
+
+from protocol.connection import PacketConnection
+from protocol.errors import PeerWireError
+from protocol.packet import Packet
+from protocol.sealing import Direction, Key
+from relay.dial import Address, look_up, new_socket
+from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
+from relay.foreign import FIRST_BYTES, not_framework
+from relay.pipe import BlockingStream, SocketPipe, TlsPipe
+from relay.route import Endpoint, Route
+from relay.tls import client_context
+from relay.trace import Trace
+from relay.walk import Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
+
+
+def open_tunnel(
+    route: Route,
+    *,
+    timeout_seconds: float = 30.0,
+    stage_seconds: Mapping[Stage, float] | None = None,
+    trace: Trace | None = None,
+) -> BlockingStream:
+    """Walk every hop of `route` and return the open byte stream to its target.
+
+    Args, Raises, Source: as `relay.tunnel.open_tunnel`.
+    """
+    trace = trace or Trace(timeout_seconds, stage_seconds or {})
+    driver = _Driver(trace)
+    plan = walk(route, trace)
+    try:
+        command = next(plan)
+        while True:
+            try:
+                outcome = driver.carry_out(command)
+            except OSError as error:
+                command = plan.throw(error)
+            else:
+                command = plan.send(outcome)
+    except StopIteration:
+        return driver.take_stream()
+    finally:
+        plan.close()
+        driver.discard()
+
+
+class _Driver:
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._stream: BlockingStream | None = None
+
+    def take_stream(self) -> BlockingStream:
+        stream, self._stream = self._stream, None
+        assert stream is not None
+        stream.set_deadline(None)
+        return stream
+
+    def discard(self) -> None:
+        if self._stream is not None:
+            self._stream.fileno_socket().close()
+            self._stream = None
+
+    def carry_out(self, command: Command) -> list[Address] | bytes | None:
+        remaining = self._trace.remaining_seconds()
+        if self._stream is not None:
+            self._stream.set_deadline(time.monotonic() + remaining)
+        match command:
+            case Resolve(endpoint):
+                return look_up_within(endpoint, remaining)
+            case Connect((family, sockaddr), limit_seconds):
+                self.discard()
+                self._stream = connect(family, sockaddr, min(remaining, limit_seconds))
+            case StartTls(hop):
+                context = client_context(hop.ca_file, hop.verify)
+                self._stream = wrapped = TlsPipe(self._open(), context, hop.endpoint.host)
+                wrapped.handshake()
+            case Send(data):
+                self._open().write(data)
+            case Receive(grace_seconds):
+                return self._receive(remaining, grace_seconds)
+            case Unread(data):
+                self._open().unread(data)
+        return None
+
+    def _receive(self, remaining: float, grace_seconds: float | None) -> bytes | None:
+        if grace_seconds is None:
+            return self._open().read()
+        self._open().set_deadline(time.monotonic() + min(remaining, grace_seconds))
+        try:
+            return self._open().read()
+        except TimeoutError:
+            return None
+
+    def _open(self) -> BlockingStream:
+        assert self._stream is not None
+        return self._stream
+
+
+def look_up_within(endpoint: Endpoint, limit_seconds: float) -> list[Address]:
+    """Every address of a name; getaddrinfo(3) has no limit of its own, so it waits in a thread.
+
+    Raises: socket.gaierror, TimeoutError
+    """
+    answers: queue.SimpleQueue[list[Address] | socket.gaierror] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(look_up(endpoint.host, endpoint.port))
+        except socket.gaierror as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name="name lookup", daemon=True).start()
+    try:
+        answer = answers.get(timeout=limit_seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, socket.gaierror):
+        raise answer
+    return answer
+
+
+def connect(family: socket.AddressFamily, sockaddr: tuple, limit_seconds: float) -> SocketPipe:  # type: ignore[type-arg]
+    """A connected pipe. Raises: OSError, TimeoutError after `limit_seconds`."""
+    sock = new_socket(family)
+    sock.settimeout(limit_seconds)
+    try:
+        sock.connect(sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    sock.settimeout(None)
+    return SocketPipe(sock)
+
+
+class BlockingPackets:
+    """Framework packets over a BlockingStream: one request, one reply, in order.
+
+    Raises: RelayError of stage `framework` for everything that goes wrong.
+    """
+
+    def __init__(
+        self, stream: BlockingStream, key: Key | None = None, peer: str = "the Framework Server"
+    ) -> None:
+        self.stream = stream
+        self._connection = PacketConnection(Direction.CLIENT, key or Key.public())
+        self._peer = peer
+        self._first = b""
+
+    def send(self, packet: Packet, timeout_seconds: float = 30.0) -> int:
+        """Send one packet; the number of bytes that it takes on the wire."""
+        wire = self._connection.send(packet)
+        try:
+            self.stream.set_deadline(time.monotonic() + timeout_seconds)
+            self.stream.write(wire)
+        except OSError as error:
+            raise classify(error, Stage.FRAMEWORK, self._peer) from error
+        return len(wire)
+
+    def receive(self, timeout_seconds: float = 30.0) -> tuple[Packet, int]:
+        """The next packet and its size on the wire in bytes."""
+        self.stream.set_deadline(time.monotonic() + timeout_seconds)
+        before = self._connection.bytes_received - self._connection.unread_bytes
+        try:
+            while (packet := self._connection.next_packet()) is None:
+                data = self.stream.read()
+                if not data:
+                    self._connection.receive_eof()
+                    raise PeerMisbehaved(Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "before it answered"))
+                self._first = self._first or data[:FIRST_BYTES]
+                self._connection.receive_data(data)
+        except RelayError:
+            raise
+        except PeerWireError as error:
+            raise not_framework(error, self._first, self._connection.packets_received, self._peer) from error
+        except TimeoutError as error:
+            detail = f"no reply within {timeout_seconds:g} s"
+            raise TimedOut(Failure(Stage.FRAMEWORK, Reason.TIMED_OUT, self._peer, detail)) from error
+        except OSError as error:
+            raise classify(error, Stage.FRAMEWORK, self._peer) from error
+        return packet, self._connection.bytes_received - self._connection.unread_bytes - before
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.stream.close()

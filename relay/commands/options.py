@@ -1,0 +1,99 @@
+"""Options that several commands share, and how their values are read."""
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+
+from relay.failure import SettingsError
+from relay.route import Endpoint, Hop
+
+PASSWORD_VARIABLE = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
+# A day: longer than any wait that a person means.
+MAX_SECONDS = 86_400.0
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose mistakes are SettingsErrors, so that every command ends the same way."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise SettingsError(f"{message} (see {self.prog} --help)")
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, above 0. Raises: argparse.ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected seconds above 0, at most {MAX_SECONDS:g}")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1. Raises: argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number above 0")
+    return int(text)
+
+
+def add_proxy_options(parser: argparse.ArgumentParser) -> None:
+    """-x and what belongs to the connection to a proxy."""
+    parser.add_argument(
+        "-x",
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="go through this proxy: http://[USER[:PASSWORD]@]HOST:PORT or https://...; "
+        "repeat for a chain, nearest first; without a password in it, RELAY_PROXY_PASSWORD is used",
+    )
+    parser.add_argument("--proxy-ca", metavar="FILE", help="trust the certificates in FILE (PEM) for https:// proxies")
+    parser.add_argument(
+        "--proxy-insecure",
+        action="store_true",
+        help="do NOT verify the certificate of an https:// proxy: anybody on the way can read the login",
+    )
+
+
+def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
+    """The proxies of -x. Raises: SettingsError."""
+    ca_file: str | None = arguments.proxy_ca
+    if ca_file is not None and not os.access(ca_file, os.R_OK):
+        raise SettingsError(f"--proxy-ca: cannot read {ca_file}; expected a PEM file")
+    return tuple(
+        Hop.parse(
+            url,
+            ca_file=ca_file,
+            verify=not arguments.proxy_insecure,
+            password=os.environ.get(PASSWORD_VARIABLE),
+        )
+        for url in arguments.proxy
+    )
+
+
+def add_key_option(parser: argparse.ArgumentParser) -> None:
+    """--key-file."""
+    parser.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="the key, 64 hexadecimal digits (default: RELAY_KEY_FILE, else the public key)",
+    )
+
+
+def add_listen_option(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """--listen, repeatable."""
+    parser.add_argument(
+        "--listen",
+        action="append",
+        metavar="HOST:PORT",
+        help=f"listen there; repeat for more; port 0 takes a free one (default {default})"
+        if default
+        else "listen there; repeat for more; port 0 takes a free one",
+    )
+
+
+def listen_of(values: Sequence[str] | None, default: str | None) -> tuple[Endpoint, ...]:
+    """The endpoints of --listen. Raises: SettingsError."""
+    return tuple(Endpoint.parse(value, "--listen") for value in values or ([default] if default else []))

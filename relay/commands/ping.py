@@ -1,0 +1,102 @@
+"""`relay ping` and `TMSS10Ping`: time empty packets to a Framework Server."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from relay.commands import EXIT_BAD, EXIT_GOOD, guarded
+from relay.commands.options import Parser, add_key_option, add_proxy_options, count, hops_of, seconds
+from relay.failure import SettingsError
+from relay.keys import load_key
+from relay.ping import Answer, Pinger
+from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Route
+
+
+def tmss10ping() -> int:
+    """The console script TMSS10Ping."""
+    return guarded(run, sys.argv[1:], "TMSS10Ping")
+
+
+def run(arguments: Sequence[str], program: str) -> int:
+    """Ping; 0 when every packet was answered, else 1."""
+    options = _parser(program).parse_args(arguments)
+    if not options.port.isdigit() or not 0 < int(options.port[:9]) <= MAX_PORT:
+        raise SettingsError(f"-P: port {options.port!r}; expected 1 to {MAX_PORT}")
+    target = Endpoint.parse(options.host, "HOST", int(options.port))
+    if target.port == 0:
+        raise SettingsError(f"HOST: port 0 in {options.host!r}; expected 1 to {MAX_PORT}")
+    route = Route(target, hops_of(options))
+    pinger = Pinger(route, load_key(options.key_file), options.wait)
+    try:
+        return _json(pinger, route, options) if options.json else _lines(pinger, route, options, program)
+    finally:
+        pinger.close()
+
+
+def _parser(program: str) -> Parser:
+    parser = Parser(program, description="Send empty packets, which need no login, and time the answers.")
+    parser.add_argument("host", metavar="HOST", help="name or address of the Framework Server, or HOST:PORT")
+    parser.add_argument("-P", "--port", default=str(FRAMEWORK_PORT), help="its port (default %(default)s)")
+    parser.add_argument("-c", "--count", type=count, default=4, help="how many pings (default %(default)s)")
+    parser.add_argument(
+        "-i", "--interval", type=seconds, default=1.0, metavar="SECONDS", help="from ping to ping (default 1)"
+    )
+    parser.add_argument(
+        "-W", "--wait", type=seconds, default=10.0, metavar="SECONDS",
+        help="for the connection, and for each answer (default 10)",
+    )  # fmt: skip
+    add_proxy_options(parser)
+    add_key_option(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of lines")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _lines(pinger: Pinger, route: Route, options: Any, program: str) -> int:
+    via = f" (via {route.via})" if route.hops else ""
+    statistics = pinger.statistics
+    try:
+        for answer in pinger.pings(options.count, options.interval):
+            if answer.failure is None:
+                size, ms = answer.size_bytes, answer.milliseconds
+                _say(f"{size} bytes from {pinger.address}: seq={answer.seq} time={ms:.2f} ms{via}")
+            else:
+                print(f"{program}: seq={answer.seq}: {answer.failure.sentence}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        # The statistics are what a person wants who stops a ping; the terminal shows ^C on this line
+        _say("")
+    for line in statistics.lines(pinger.address):
+        _say(line)
+    return _status(pinger)
+
+
+def _json(pinger: Pinger, route: Route, options: Any) -> int:
+    answers: list[dict[str, Any]] = []
+    try:
+        answers.extend(_as_dict(answer) for answer in pinger.pings(options.count, options.interval))
+    except KeyboardInterrupt:
+        pass
+    document = {
+        "target": str(route.target),
+        "address": pinger.address,
+        "via": [str(hop) for hop in route.hops],
+        **pinger.statistics.as_dict(),
+        "answers": answers,
+    }
+    _say(json.dumps(document, indent=2))
+    return _status(pinger)
+
+
+def _as_dict(answer: Answer) -> dict[str, Any]:
+    if answer.failure is not None:
+        return {"seq": answer.seq, "failure": answer.failure.as_dict()}
+    return {"seq": answer.seq, "bytes": answer.size_bytes, "time_ms": round(answer.milliseconds, 3)}
+
+
+def _status(pinger: Pinger) -> int:
+    statistics = pinger.statistics
+    return EXIT_GOOD if statistics.transmitted and statistics.received == statistics.transmitted else EXIT_BAD

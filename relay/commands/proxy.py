@@ -1,0 +1,112 @@
+"""`relay proxy`: the HTTP CONNECT proxy."""
+
+import json
+import re
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from relay.access import Access, parse_ports
+from relay.commands import EXIT_BAD, EXIT_GOOD
+from relay.commands.options import Parser, add_listen_option, listen_of, seconds
+from relay.commands.running import say, serve
+from relay.failure import SettingsError
+from relay.listening import is_public
+from relay.proxy import CONNECT_TIMEOUT_SECONDS, HEAD_TIMEOUT_SECONDS, ConnectProxy
+from relay.route import Endpoint
+from relay.takeover import ParserMissing, require_c_parser
+
+DEFAULT_LISTEN = "127.0.0.1:3128"
+PROBE_SECONDS = 5.0
+# RFC 9110 section 7.6.3: received-by is a host or a pseudonym, which is a token
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+
+
+def run(arguments: Sequence[str], program: str) -> int:
+    """Proxy until told to stop."""
+    options = _parser(program).parse_args(arguments)
+    if options.probe is not None:
+        return _probe(Endpoint.parse(options.probe, "--probe"), program)
+    if options.via is not None and not _TOKEN.match(options.via):
+        raise SettingsError(f"--via: {options.via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
+    try:
+        require_c_parser()
+    except ParserMissing as error:
+        say(program, str(error))
+        return EXIT_BAD
+    listen = listen_of(options.listen, DEFAULT_LISTEN)
+    public = any(map(is_public, listen))
+    access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or not public)
+    log_file = _open_log(options.access_log)
+
+    def log(entry: dict[str, Any]) -> None:
+        print(json.dumps(entry), file=log_file, flush=True)
+
+    service = ConnectProxy(
+        listen,
+        access=access,
+        connect_timeout_seconds=options.connect_timeout,
+        head_timeout_seconds=options.head_timeout,
+        via=options.via,
+        log=log if log_file is not None else None,
+    )
+    if public:
+        say(program, "warning: it can be reached from other machines and asks for no login")
+    try:
+        return serve(program, service)
+    finally:
+        if log_file is not None and log_file is not sys.stdout:
+            log_file.close()
+
+
+def _probe(endpoint: Endpoint, program: str) -> int:
+    """For health checks: an origin-form request must get the 405 of this proxy."""
+    try:
+        with socket.create_connection((endpoint.host, endpoint.port), PROBE_SECONDS) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: probe\r\n\r\n")
+            answer = sock.recv(64)
+    except OSError as error:
+        say(program, f"--probe: nothing answers on {endpoint}: {error}")
+        return EXIT_BAD
+    if not answer.startswith(b"HTTP/1.1 405 "):
+        say(program, f"--probe: what answers on {endpoint} is not this proxy")
+        return EXIT_BAD
+    return EXIT_GOOD
+
+
+def _open_log(path: str | None) -> TextIO | None:
+    if path is None:
+        return None
+    if path == "-":
+        return sys.stdout
+    try:
+        return Path(path).open("a", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--access-log: cannot write {path}: {error.strerror}") from None
+
+
+def _parser(program: str) -> Parser:
+    parser = Parser(program, description="An HTTP proxy: CONNECT tunnels, and requests for http:// URIs.")
+    add_listen_option(parser, DEFAULT_LISTEN)
+    parser.add_argument(
+        "--allow-port", action="append", default=[], metavar="PORT[-PORT]",
+        help="refuse every other target port with 403; repeat or separate by commas (default: all allowed)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-local", action="store_true",
+        help="let a proxy that listens beyond loopback reach targets on its own machine and link",
+    )  # fmt: skip
+    parser.add_argument(
+        "--connect-timeout", type=seconds, default=CONNECT_TIMEOUT_SECONDS, metavar="SECONDS",
+        help="for name lookup and TCP connect to a target, then 504 (default 10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--head-timeout", type=seconds, default=HEAD_TIMEOUT_SECONDS, metavar="SECONDS",
+        help="cut off a client that has not sent a whole request head (default 30)",
+    )  # fmt: skip
+    parser.add_argument("--via", metavar="NAME", help="name in Via fields (default: a random one)")
+    parser.add_argument("--access-log", metavar="FILE", help="append one JSON line per tunnel or request; - is stdout")
+    parser.add_argument("--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there")
+    return parser

@@ -1,0 +1,65 @@
+"""Name lookup and TCP connect, the facts that asyncio and threads share."""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Sequence
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+
+# A name with more addresses than this is a mistake or an attack on our patience.
+MAX_ADDRESSES = 16
+_LINGER_NOTHING = struct.pack("ii", 1, 0)
+
+
+def literal_addresses(host: str, port: int) -> list[Address] | None:
+    """The address itself when `host` is a literal, without any resolver; else None."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return [(family, (host, port) if family == socket.AF_INET else (host, port, 0, 0))]
+    return None
+
+
+def look_up(host: str, port: int) -> list[Address]:
+    """Every address of a name, in the order of getaddrinfo(3) (RFC 6724). Blocks.
+
+    Raises: socket.gaierror
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        # The idna codec refuses labels beyond 63 characters with an error of its own
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
+    return addresses_of(found)
+
+
+def addresses_of(found: Sequence[tuple[int, int, int, str, tuple]]) -> list[Address]:  # type: ignore[type-arg]
+    """Reduce getaddrinfo's answer to distinct (family, sockaddr) pairs, at most MAX_ADDRESSES."""
+    pairs: dict[Address, None] = {}
+    for family, _, _, _, sockaddr in found:
+        pairs[(socket.AddressFamily(family), sockaddr)] = None
+    return list(pairs)[:MAX_ADDRESSES]
+
+
+def new_socket(family: socket.AddressFamily) -> socket.socket:
+    """A non-blocking TCP socket set up for tunnels: no Nagle delay, keep-alive on (tcp(7))."""
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
+
+
+def share_of(remaining_seconds: float, addresses_left: int) -> float:
+    """How long one address may take, so that the first dead one does not eat the time of the others."""
+    return remaining_seconds / max(addresses_left, 1) if addresses_left > 1 else remaining_seconds
+
+
+def reset_socket(sock: socket.socket) -> None:
+    """Close with RST (socket(7), SO_LINGER 0): what is still in the send queue is thrown away."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOTHING)
+    sock.close()

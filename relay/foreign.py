@@ -1,0 +1,17 @@
+"""Say what answered when it was no Framework Server."""
+
+from protocol.errors import PeerWireError
+from protocol.resemblance import resembles
+from relay.failure import Failure, PeerMisbehaved, Reason, Stage, classify
+
+# Enough to know every protocol that `resembles` knows.
+FIRST_BYTES = 64
+
+
+def not_framework(error: PeerWireError, first: bytes, packets_received: int, peer: str) -> PeerMisbehaved:
+    """The error for bytes that are no Framework packet; the first bytes of a connection often tell why."""
+    found = resembles(first) if packets_received == 0 else None
+    if found is None or found == "a Framework frame":
+        return PeerMisbehaved(classify(error, Stage.FRAMEWORK, peer).failure)
+    detail = f"sent {found} where a Framework packet belongs: something else answers there"
+    return PeerMisbehaved(Failure(Stage.FRAMEWORK, Reason.MALFORMED, peer, detail))

@@ -1,0 +1,124 @@
+"""A local port that leads to a target through proxies; clients need no change."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from relay.dial import reset_socket
+from relay.failure import Failure, RelayError
+from relay.listening import bound_endpoint, listen_on
+from relay.pump import Counters, pump
+from relay.route import Endpoint, Route
+from relay.stream import SocketStream
+from relay.tunnel import open_tunnel
+
+MAX_CONNECTIONS = 1024
+
+
+@dataclass
+class Carried:
+    """One forwarded connection. `ended` is a word of `TunnelEnd`, or "failed" with `failure` set."""
+
+    peer: str
+    began_seconds: float
+    counters: Counters = field(default_factory=Counters)
+    ended: str = ""
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+class Forwarder:
+    """Accepts local connections and gives each a tunnel of its own.
+
+    When the tunnel cannot be made or breaks, the local peer gets a RST: a clean end would look to it like
+    an empty, but good, session.
+
+    Args: on_end: called when a connection has ended. max_connections: one more is reset at once.
+    """
+
+    def __init__(
+        self,
+        listen: Sequence[Endpoint],
+        route: Route,
+        *,
+        timeout_seconds: float = 30.0,
+        max_connections: int = MAX_CONNECTIONS,
+        on_end: Callable[[Carried], None] | None = None,
+    ) -> None:
+        self.route = route
+        self._listen = tuple(listen)
+        self._timeout_seconds = timeout_seconds
+        self._max_connections = max_connections
+        self._on_end = on_end
+        self._sockets: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where it really listens."""
+        return [bound_endpoint(sock) for sock in self._sockets]
+
+    async def __aenter__(self) -> Self:
+        self._sockets = listen_on(self._listen)
+        self._accepting = [asyncio.create_task(self._accept(sock)) for sock in self._sockets]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks = [*self._accepting, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError:
+                # Out of descriptors, or the peer gave up in the queue: let others finish, then go on
+                await asyncio.sleep(0.1)
+                continue
+            sock.setblocking(False)
+            if len(self._tasks) >= self._max_connections:
+                reset_socket(sock)
+                continue
+            task = asyncio.create_task(self._carry(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        carried = Carried(_peer_of(sock), time.monotonic())
+        try:
+            far = await open_tunnel(self.route, timeout_seconds=self._timeout_seconds)
+            carried.ended = str(await pump(SocketStream(sock), far, carried.counters))
+        except RelayError as error:
+            carried.ended, carried.failure = "failed", error.failure
+        except asyncio.CancelledError:
+            carried.ended = "stopped"
+            raise
+        finally:
+            if sock.fileno() >= 0:
+                reset_socket(sock)
+            carried.seconds = time.monotonic() - carried.began_seconds
+            if self._on_end is not None:
+                self._on_end(carried)
+
+
+def _peer_of(sock: socket.socket) -> str:
+    try:
+        return str(Endpoint(*sock.getpeername()[:2]))
+    except OSError:
+        return "unknown"

@@ -1,0 +1,32 @@
+"""Where the Framework key comes from: a file, the environment, or the public default."""
+
+import os
+from pathlib import Path
+
+from protocol.errors import LocalWireError
+from protocol.sealing import Key
+from relay.failure import SettingsError
+
+KEY_FILE_VARIABLE = "RELAY_KEY_FILE"
+# 64 hexadecimal digits and white space; whatever is larger is another file.
+MAX_KEY_FILE_BYTES = 4096
+
+
+def load_key(path: str | None) -> Key:
+    """The key in `path`, else in the file that RELAY_KEY_FILE names, else the public one.
+
+    Raises: SettingsError that names the file and what was expected, never its content.
+    """
+    source = "--key-file" if path else KEY_FILE_VARIABLE
+    path = path or os.environ.get(KEY_FILE_VARIABLE)
+    if not path:
+        return Key.public()
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_KEY_FILE_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
+    try:
+        return Key.from_hex(content[:MAX_KEY_FILE_BYTES].decode("ascii"))
+    except (LocalWireError, UnicodeDecodeError):
+        raise SettingsError(f"{source}: {path} does not hold a key; expected 64 hexadecimal digits") from None

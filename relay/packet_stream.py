@@ -1,0 +1,71 @@
+"""PacketStream: Framework packets over a Stream."""
+
+import socket
+
+from protocol.connection import PacketConnection
+from protocol.errors import PeerWireError
+from protocol.packet import Packet
+from protocol.sealing import Direction, Key
+from relay.failure import Failure, Reason, Stage, classify
+from relay.foreign import FIRST_BYTES, not_framework
+from relay.stream import Stream
+
+
+class PacketStream:
+    """One request, one reply, in order, over an open Stream, which it owns.
+
+    Raises: RelayError of stage `framework` for everything that goes wrong.
+    """
+
+    def __init__(self, stream: Stream, key: Key | None = None, peer: str = "the Framework Server") -> None:
+        self.stream = stream
+        self._connection = PacketConnection(Direction.CLIENT, key or Key.public())
+        self._peer = peer
+        self._first = b""
+
+    async def send(self, packet: Packet) -> None:
+        """Send one packet."""
+        wire = self._connection.send(packet)
+        try:
+            await self.stream.write(wire)
+        except OSError as error:
+            raise classify(error, Stage.FRAMEWORK, self._peer) from error
+
+    async def receive(self) -> Packet | None:
+        """The next packet, or None when the peer has closed between packets."""
+        try:
+            while (packet := self._connection.next_packet()) is None:
+                data = await self.stream.read()
+                if not data:
+                    self._connection.receive_eof()
+                    return None
+                self._first = self._first or data[:FIRST_BYTES]
+                self._connection.receive_data(data)
+        except PeerWireError as error:
+            raise not_framework(error, self._first, self._connection.packets_received, self._peer) from error
+        except OSError as error:
+            raise classify(error, Stage.FRAMEWORK, self._peer) from error
+        return packet
+
+    def ended_while_idle(self) -> Failure | None:
+        """What happened to the connection while nobody read, without waiting; None when it looks alive.
+
+        Inside TLS only a reset or FIN of the socket is seen, not a close_notify.
+        """
+        try:
+            waiting = self.stream.fileno_socket().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return classify(error, Stage.FRAMEWORK, self._peer).failure
+        if waiting:
+            return None
+        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "while the connection was idle")
+
+    async def half_close(self) -> None:
+        """Say our last word; replies still arrive."""
+        await self.stream.half_close()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self.stream.aclose()

@@ -1,0 +1,123 @@
+"""TMSS10Ping: send empty packets, which need no login, and time their answers. No asyncio here."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocol.packet import Packet
+from protocol.sealing import Key
+from relay.blocking import BlockingPackets, open_tunnel
+from relay.failure import Failure, Reason, RelayError, Stage
+from relay.route import Route
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One ping: its reply's size on the wire and round-trip time, or why there was none."""
+
+    seq: int
+    size_bytes: int = 0
+    milliseconds: float = 0.0
+    failure: Failure | None = None
+
+
+@dataclass
+class Statistics:
+    """What a run of pings came to. Times are milliseconds."""
+
+    transmitted: int = 0
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def received(self) -> int:
+        return len(self.times)
+
+    @property
+    def loss_percent(self) -> float:
+        """Share of pings without an answer, 0 to 100."""
+        return 100 * (1 - self.received / self.transmitted) if self.transmitted else 0.0
+
+    def lines(self, address: str) -> list[str]:
+        """The closing lines, as the vendor's ping prints them; losses are told as ping(8) does."""
+        packets = f"{self.transmitted} packets transmitted"
+        if self.received < self.transmitted:
+            packets += f", {self.received} received, {self.loss_percent:.0f}% packet loss"
+        lines = [f"--- {address} TMSS10Ping statistics ---", packets]
+        if self.times:
+            low, mean, high = min(self.times), sum(self.times) / len(self.times), max(self.times)
+            lines.append(f"round-trip min/avg/max = {low:.2f}/{mean:.2f}/{high:.2f} ms")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        times = self.times
+        return {
+            "transmitted": self.transmitted,
+            "received": self.received,
+            "loss_percent": round(self.loss_percent, 1),
+            "round_trip_ms": {
+                "min": round(min(times), 3),
+                "avg": round(sum(times) / len(times), 3),
+                "max": round(max(times), 3),
+            }
+            if times
+            else None,
+        }
+
+
+class Pinger:
+    """Keeps one connection for all pings, and makes a new one for the next ping when it has died."""
+
+    def __init__(self, route: Route, key: Key, wait_seconds: float) -> None:
+        self._route = route
+        self._key = key
+        self._wait_seconds = wait_seconds
+        self._packets: BlockingPackets | None = None
+        self.statistics = Statistics()
+        self.address = str(route.target.host)
+
+    def connect(self) -> None:
+        """Open the tunnel. Raises: RelayError."""
+        stream = open_tunnel(self._route, timeout_seconds=self._wait_seconds)
+        self._packets = BlockingPackets(stream, self._key, str(self._route.target))
+        if not self._route.hops:
+            # Through a proxy only the proxy knows the server's address
+            self.address = stream.fileno_socket().getpeername()[0]
+
+    def pings(self, count: int, interval_seconds: float) -> Iterator[Answer]:
+        """Send `count` pings, one each `interval_seconds` (counted from send to send)."""
+        for seq in range(1, count + 1):
+            began = time.monotonic()
+            self.statistics.transmitted += 1
+            answer = self._ping(seq)
+            if answer.failure is None:
+                self.statistics.times.append(answer.milliseconds)
+            yield answer
+            if seq < count:
+                time.sleep(max(0.0, began + interval_seconds - time.monotonic()))
+
+    def close(self) -> None:
+        """Close the connection, if one is open."""
+        if self._packets is not None:
+            self._packets.close()
+            self._packets = None
+
+    def _ping(self, seq: int) -> Answer:
+        try:
+            if self._packets is None:
+                self.connect()
+            assert self._packets is not None
+            began = time.perf_counter()
+            self._packets.send(Packet.ping(), self._wait_seconds)
+            reply, size_bytes = self._packets.receive(self._wait_seconds)
+            milliseconds = (time.perf_counter() - began) * 1000
+        except RelayError as error:
+            self.close()
+            return Answer(seq, failure=error.failure)
+        if not reply.is_ping:
+            self.close()
+            detail = "answered a ping with a packet that is not empty"
+            peer = str(self._route.target)
+            return Answer(seq, failure=Failure(Stage.FRAMEWORK, Reason.MALFORMED, peer, detail))
+        return Answer(seq, size_bytes, milliseconds)

@@ -1,0 +1,34 @@
+"""Refused: how code deep inside the proxy says no; and how a reply is sent so that it arrives."""
+
+import asyncio
+import contextlib
+import socket
+
+from relay.refusal import Refusal
+
+# A peer that still sends while we close would get a RST, which can destroy the reply on its way.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 16 * 2**20
+
+
+class Refused(Exception):
+    """Carries the refusal to the place that answers."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.words)
+        self.refusal = refusal
+
+
+async def linger_close(sock: socket.socket, reply: bytes) -> None:
+    """Send `reply`, say FIN, read what still comes for a bounded time, close (RFC 9112 section 9.6)."""
+    loop = asyncio.get_running_loop()
+    left_bytes = LINGER_BYTES
+    try:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await loop.sock_sendall(sock, reply)
+                sock.shutdown(socket.SHUT_WR)
+                while left_bytes > 0 and (data := await loop.sock_recv(sock, 65_536)):
+                    left_bytes -= len(data)
+    finally:
+        sock.close()

@@ -1,0 +1,94 @@
+"""TLS over any byte stream, sans-IO: one ssl.SSLObject between two memory buffers.
+
+asyncio's own TLS cannot half-close and hides the socket; this core serves asyncio, threads, and TLS
+inside TLS alike.
+"""
+
+import ssl
+from threading import Lock
+
+# One TLS record carries at most 16 KiB of plaintext (RFC 8446 section 5.1); several are decrypted per call.
+DECRYPT_BYTES = 262_144
+
+
+def client_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
+    """A context for the TLS connection to a proxy.
+
+    ALPN offers only http/1.1: a proxy that picks h2 would not understand our CONNECT.
+
+    Raises: OSError or ssl.SSLError when `ca_file` cannot be read.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class TlsCore:
+    """Ciphertext in, plaintext out, and back. Calls are short and never wait; threads may share it."""
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        # An SSL object must not be used by two threads at once, and a tunnel reads while it writes.
+        self._lock = Lock()
+        self.ended_without_close_notify = False
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True when it is complete. Send `data_to_send()` after each call.
+
+        Raises: ssl.SSLError
+        """
+        with self._lock:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                return False
+            return True
+
+    def receive_data(self, data: bytes) -> None:
+        """Take ciphertext from the peer; b"" says that it has ended."""
+        with self._lock:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def decrypt(self) -> bytes | None:
+        """Plaintext, b"" at the end, or None when more ciphertext is needed.
+
+        Raises: ssl.SSLError
+        """
+        with self._lock:
+            try:
+                return self._tls.read(DECRYPT_BYTES)
+            except ssl.SSLWantReadError:
+                return None
+            except ssl.SSLZeroReturnError:
+                return b""
+            except (ssl.SSLEOFError, ssl.SSLSyscallError):
+                # Many proxies just close; the tunnelled protocol has framing of its own.
+                self.ended_without_close_notify = True
+                return b""
+
+    def encrypt(self, data: bytes) -> None:
+        """Turn plaintext into ciphertext, to be fetched with `data_to_send()`."""
+        with self._lock:
+            self._tls.write(data)
+
+    def close_notify(self) -> None:
+        """Say that we will send no more (RFC 8446 section 6.1: reading goes on)."""
+        with self._lock:
+            try:
+                self._tls.unwrap()
+            except ssl.SSLError:
+                # Our alert is written first; what is reported here is only that the peer's has not come.
+                return
+
+    def data_to_send(self) -> bytes:
+        """Ciphertext that must go to the peer now."""
+        with self._lock:
+            return self._outgoing.read()

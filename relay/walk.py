@@ -1,0 +1,215 @@
+"""The way along a route, hop by hop, as a generator of commands: no sockets, no waiting.
+
+`relay.tunnel` carries the commands out with asyncio, `relay.blocking` with threads; so both walk alike.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.connect import ConnectHandshake, Reply
+from protocol.errors import StreamTruncated
+from protocol.resemblance import resembles
+from protocol.scheme import Scheme
+from protocol.schemes.basic import Basic
+from relay import __version__
+from relay.dial import Address, literal_addresses, share_of
+from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, Stage
+from relay.route import Endpoint, Hop, Route
+from relay.trace import Trace
+
+USER_AGENT = f"framework-relay/{__version__}"
+# A refusal is complete when its head is; its body is only worth a short wait.
+BODY_GRACE_SECONDS = 1.0
+# A 2xx that announces an HTML body: wait so long for the page before believing that it is a tunnel.
+PORTAL_GRACE_SECONDS = 0.5
+MAX_QUOTE_CHARACTERS = 160
+
+
+@dataclass(frozen=True)
+class Resolve:
+    """Answer with a list of addresses."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Drop the connection there may be, and make a new one to this address."""
+
+    address: Address
+    limit_seconds: float
+
+
+@dataclass(frozen=True)
+class StartTls:
+    """Wrap the connection in TLS to this hop."""
+
+    hop: Hop
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send all of it."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Answer with what comes next, b"" at the end; None when the grace time ran out first."""
+
+    grace_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Put bytes back: they belong to what comes after the reply head."""
+
+    data: bytes
+
+
+Command = Resolve | Connect | StartTls | Send | Receive | Unread
+Walk = Generator[Command, Any, None]
+
+
+def walk(route: Route, trace: Trace) -> Walk:
+    """Yield what must be done until the connection reaches the target of `route`.
+
+    Raises: ProxyRefused, DialFailed, TimedOut, PeerMisbehaved; `.failure` says where.
+    Source: RFC 9110 section 9.3.6.
+    """
+    targets = [*(hop.endpoint for hop in route.hops), route.target][1:]
+    shakes = [
+        ConnectHandshake(str(target), schemes=_schemes(hop), user_agent=USER_AGENT)
+        for hop, target in zip(route.hops, targets, strict=True)
+    ]
+    while True:
+        yield from _dial(route, trace)
+        for index, hop in enumerate(route.hops):
+            if hop.tls:
+                with trace.step(Stage.TLS, str(hop), index):
+                    yield StartTls(hop)
+            through = yield from _pass(index, hop, str(targets[index]), shakes[index], trace)
+            if not through:
+                break
+        else:
+            return
+        # The proxy closed after its challenge: begin again, every hop with what it has learnt.
+        for shake in shakes[: index + 1]:
+            shake.redialled()
+
+
+def _schemes(hop: Hop) -> Sequence[Scheme]:
+    return () if hop.user is None else (Basic(hop.user, hop.password or ""),)
+
+
+def _dial(route: Route, trace: Trace) -> Walk:
+    first = route.hops[0].endpoint if route.hops else route.target
+    peer = str(route.hops[0]) if route.hops else str(first)
+    index = 0 if route.hops else None
+    addresses = literal_addresses(first.host, first.port)
+    if addresses is None:
+        with trace.step(Stage.RESOLVE, first.host, index) as step:
+            addresses = yield Resolve(first)
+            step.evidence["addresses"] = [address[1][0] for address in addresses]
+    with trace.step(Stage.CONNECT, peer, index) as step:
+        tried: dict[str, str] = {}
+        step.evidence["tried"] = tried
+        for count, address in enumerate(addresses, start=1):
+            limit_seconds = share_of(trace.remaining_seconds(), len(addresses) - count + 1)
+            try:
+                yield Connect(address, limit_seconds)
+            except OSError as error:
+                tried[address[1][0]] = repr(error)
+                if count == len(addresses):
+                    raise
+            else:
+                tried[address[1][0]] = "connected"
+                return
+
+
+def _pass(
+    index: int, hop: Hop, target: str, shake: ConnectHandshake, trace: Trace
+) -> Generator[Command, Any, bool]:
+    """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
+    peer = str(hop)
+    with trace.step(Stage.PROXY, peer, index) as step:
+        while not shake.done:
+            if request := shake.data_to_send():
+                yield Send(request)
+            grace = BODY_GRACE_SECONDS if shake.reply is not None and not shake.reply.is_success else None
+            data = yield Receive(grace)
+            if data is None:
+                break
+            try:
+                shake.receive_data(data)
+            except StreamTruncated as error:
+                raise PeerMisbehaved(_truncated(error, peer, target, index)) from error
+            if shake.must_redial:
+                return False
+        reply = shake.reply
+        assert reply is not None  # done, or a grace that began with the reply
+        step.evidence["status"] = reply.status
+        step.evidence["leniencies"] = reply.leniencies
+        if not reply.is_success:
+            failure = _refusal(reply, shake, peer, target, index)
+            raise ProxyRefused(failure, reply.status, reply.headers, reply.body)
+        leftover = shake.leftover
+        if not leftover and _announces_page(reply):
+            leftover = (yield Receive(PORTAL_GRACE_SECONDS)) or b""
+        if resembles(leftover) in ("an HTML page", "an HTTP reply"):
+            detail = f"answered {reply.status} to CONNECT {target} and then sent {resembles(leftover)}: "
+            detail += "a login or consent page stands between, this is no tunnel"
+            raise PeerMisbehaved(Failure(Stage.PROXY, Reason.PORTAL, peer, detail, index))
+        if leftover:
+            yield Unread(leftover)
+    return True
+
+
+def _announces_page(reply: Reply) -> bool:
+    return (reply.header("content-type") or "").lower().startswith("text/html")
+
+
+def _truncated(error: StreamTruncated, peer: str, target: str, index: int) -> Failure:
+    detail = f"closed the connection instead of answering CONNECT {target} ({error})"
+    return Failure(Stage.PROXY, Reason.CLOSED, peer, detail, index)
+
+
+def _refusal(reply: Reply, shake: ConnectHandshake, peer: str, target: str, index: int) -> Failure:
+    """Say in words what a non-2xx reply means, with the proxy's own words behind it."""
+    stage, status = Stage.PROXY, reply.status
+    if status == 407 or (status == 401 and shake.credentials_sent):
+        stage = Stage.LOGIN
+        if shake.credentials_sent:
+            reason, words = Reason.LOGIN_REFUSED, "user or password were not accepted"
+        else:
+            reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply)
+    elif 300 <= status < 400:
+        where = _clean(reply.header("location") or "nowhere")
+        reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
+    elif status >= 500:
+        reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
+    else:
+        reason, words = Reason.DENIED, "its policy does not allow it"
+    evidence = _own_words(reply)
+    detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
+    return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
+
+
+def _offers(reply: Reply) -> str:
+    offered = [_clean(value.split(",")[0].split(" ")[0]) for value in reply.all("proxy-authenticate")]
+    return f", offered: {', '.join(offered)}" if offered else " but offers no way to log in"
+
+
+def _own_words(reply: Reply) -> str:
+    for name in ("Proxy-Status", "X-Squid-Error"):
+        if value := reply.header(name):
+            return f"{name}: {_clean(value)}"
+    return ""
+
+
+def _clean(text: str) -> str:
+    """What a peer said, fit for a terminal: printable, one line, bounded."""
+    kept = "".join(c if c.isprintable() else " " for c in text)
+    return kept if len(kept) <= MAX_QUOTE_CHARACTERS else kept[: MAX_QUOTE_CHARACTERS - 3] + "..."

@@ -1,0 +1,145 @@
+"""The stack of docker-compose.yml, for real: `make compose`, also with COMPOSE=docker-compose (1.29).
+
+PYTHON_IMAGE names another base image, as for anyone who builds the stack.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = shlex.split(os.environ.get("COMPOSE", "docker compose"))
+
+
+class Stack:
+    """One project of its own of the compose file: containers and networks that no other test shares."""
+
+    def __init__(self, name: str, **settings: str) -> None:
+        # An image of its own as well: a user's one is never replaced by a test's.
+        self._environment = {
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": f"relay{os.getpid()}{name}",
+            "RELAY_IMAGE": f"relay{os.getpid()}:test",
+            **settings,
+        }
+
+    def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run(*COMPOSE, *arguments)
+
+    def prove(self) -> subprocess.CompletedProcess[str]:
+        """What the README tells a user to run."""
+        return self.compose("up", "--build", "--exit-code-from", "client")
+
+    def inspect(self, service: str) -> dict:
+        container = self.compose("ps", "-a", "-q", service).stdout.strip()
+        return json.loads(self._run("docker", "inspect", container).stdout)[0]
+
+    def networks(self, service: str) -> dict:
+        """Short names of the service's networks, with what it has there."""
+        found = self.inspect(service)["NetworkSettings"]["Networks"]
+        return {name.rpartition("_")[2]: network for name, network in found.items()}
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def remove(self) -> None:
+        self.compose("down", "--volumes", "--remove-orphans")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image() -> Iterator[None]:
+    """Build the image once, and take it away at the end."""
+    stack = Stack("image")
+    built = stack.compose("build")
+    assert 0 == built.returncode, built.stdout
+    yield
+    stack._run("docker", "image", "rm", "--force", f"relay{os.getpid()}:test")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Stack]:
+    """Give the whole stack, up in the background."""
+    stack = Stack("running")
+    up = stack.compose("up", "--detach")
+    try:
+        assert 0 == up.returncode, up.stdout
+        yield stack
+    finally:
+        stack.remove()
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Give a stack that is not up yet."""
+    stack = Stack("single", **getattr(request, "param", {}))
+    yield stack
+    stack.remove()
+
+
+def test_the_traffic_gets_through(stack: Stack) -> None:
+    """The proof holds: no direct way, a way through the proxy, a killed connection made anew; exit 0."""
+    proof = stack.prove()
+    assert 0 == proof.returncode, proof.stdout
+
+
+@pytest.mark.parametrize("stack", [{"RELAY_ALLOW_PORT": "443"}], indirect=True)
+def test_a_proxy_that_refuses_the_port_is_told(stack: Stack) -> None:
+    """With port 5000 refused the proof fails: the exit code is not 0, and the reason stands in the output."""
+    proof = stack.prove()
+    assert 1 == proof.returncode, proof.stdout
+    assert "403" in proof.stdout
+
+
+@pytest.mark.parametrize(
+    ("service", "networks"), [("server", {"far"}), ("proxy", {"near", "far"}), ("client", {"near"})]
+)
+def test_containers_have_no_rights_that_they_do_not_need(
+    running: Stack, service: str, networks: set[str]
+) -> None:
+    """Each container is on its networks only, is no root, and can change nothing."""
+    container = running.inspect(service)
+    assert networks == set(running.networks(service))
+    assert "10001:10001" == container["Config"]["User"]
+    host = container["HostConfig"]
+    assert (True, ["ALL"], None) == (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"])
+    assert ["no-new-privileges:true"] == host["SecurityOpt"]
+    assert {} == (host["PortBindings"] or {})
+
+
+def test_the_server_cannot_be_reached_by_its_address(running: Stack) -> None:
+    """It is the networks that keep the client out, not only a name that it cannot look up."""
+    address = running.networks("server")["far"]["IPAddress"]
+    ping = running.compose("run", "--rm", "--no-deps", "client", "ping", "-c", "1", "-W", "2", address)
+    assert 1 == ping.returncode, ping.stdout
+    assert "100% packet loss" in ping.stdout or address in ping.stdout
+
+
+def test_the_proxy_is_no_router(running: Stack) -> None:
+    """It stands in both networks, and forwards no packet between them."""
+    forward = running.compose("exec", "-T", "proxy", "cat", "/proc/sys/net/ipv4/ip_forward")
+    assert "0" == forward.stdout.strip()
+
+
+def test_the_stack_stops_at_once(stack: Stack) -> None:
+    """Server and proxy end with status 0 on SIGTERM; nothing has to be killed."""
+    up = stack.compose("up", "--detach", "server", "proxy")
+    assert 0 == up.returncode, up.stdout
+    stack.compose("stop", "--timeout", "10")
+    for service in ("server", "proxy"):
+        state = stack.inspect(service)["State"]
+        assert ("exited", 0) == (state["Status"], state["ExitCode"]), service
