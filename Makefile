@@ -62,3 +62,12 @@ ifneq ($(shell $(BIN)/python -c 'print("alive")' 2>/dev/null)/$(or $(PYTHON),$(s
 $(VENV)/.made: again
 endif
 endif
+
+.PHONY: bench bench-quick
+EXTRAS_bench := [fast,bench]
+
+bench: $(VENV)/.ready-bench ## compare with real proxies, in less than ten minutes; makes docs/performance.md
+	$(BIN)/python -m benchmarks --write-document --command 'make $@'
+
+bench-quick: $(VENV)/.ready-bench ## our CPU as a ratio to squid's, in less than a minute
+	$(BIN)/python -m benchmarks --quick --command 'make $@'

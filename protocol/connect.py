@@ -108,6 +108,11 @@ class ConnectHandshake:
         return self._state is _State.REDIAL
 
     @property
+    def awaits_body(self) -> bool:
+        """Whether only the body of a refusal is still to come: worth a short wait, no more."""
+        return self._state is _State.BODY
+
+    @property
     def reply(self) -> Reply | None:
         """The last reply that is not 1xx, from the moment its head is whole; its body grows until `done`."""
         if self._reply is None:
@@ -139,10 +144,15 @@ class ConnectHandshake:
     def redialled(self) -> None:
         """Say that there is a new connection; `data_to_send` has the request for it.
 
-        Raises: LocalWireError when none was asked for.
+        Besides a dial that was asked for, a tunnel that was open may be asked for again, with the credentials
+        that opened it: in a chain, a later proxy's login can need every connection anew.
+
+        Raises: LocalWireError when a new connection is of no use now.
         """
-        if self._state is not _State.REDIAL:
+        was_open = self._state is _State.DONE and self._reply is not None and self._reply.is_success
+        if self._state is not _State.REDIAL and not was_open:
             raise LocalWireError("a new connection was not asked for (must_redial is False)")
+        self._leftover.clear()
         self._begin(_State.HEAD)
 
     def receive_data(self, data: bytes) -> None:
@@ -201,7 +211,6 @@ class ConnectHandshake:
         self._heads = HeadCutter()
         self._reply = reply
         self._body.clear()
-        self._remarks.clear()
         if reply.is_success:
             self._leftover += rest
             self._state = _State.DONE

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 
 from protocol.errors import BodyMalformed, LocalWireError
 
@@ -180,10 +180,10 @@ def sink_reply(data: bytes) -> Packet:
 def document_reply(operation: Operation, document: dict[str, Any]) -> Packet:
     """Answer OBSERVED or JOURNAL with a JSON object.
 
-    Raises: LocalWireError when JSON (RFC 8259) cannot say it, or its text is over MAX_DOCUMENT_BYTES.
+    Raises: LocalWireError when JSON (RFC 8259) cannot say it, or it is over MAX_DOCUMENT_BYTES or _DEPTH.
     """
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        text = _document_text(document)
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalWireError(f"the document cannot be said in JSON: {error}") from error
     if _is_too_deep(document):
@@ -234,16 +234,15 @@ def read_sink_reply(argument: bytes) -> tuple[int, bytes]:
 
 
 def read_document(argument: bytes) -> dict[str, Any]:
-    """Return the JSON object that answers OBSERVED or JOURNAL; its text can be printed and written again.
+    """Return the JSON object that answers OBSERVED or JOURNAL; all in it can be printed and written again.
 
-    Raises: BodyMalformed: no JSON object in UTF-8, too deep, a lone surrogate, over MAX_DOCUMENT_BYTES.
+    Raises: BodyMalformed: no JSON object in UTF-8, over MAX_DOCUMENT_BYTES or MAX_DOCUMENT_DEPTH.
     """
     if len(argument) > MAX_DOCUMENT_BYTES:
         raise BodyMalformed(f"a document of {len(argument)} bytes is over the limit of {MAX_DOCUMENT_BYTES}")
     try:
-        document = json.loads(argument.decode(), parse_constant=_refuse_constant)
-        if b"\\u" in argument:  # only an escape can bring a surrogate alone, and it breaks whoever prints it
-            json.dumps(document, ensure_ascii=False).encode()
+        document = json.loads(argument.decode())
+        _document_text(document)  # Python reads more than it writes: NaN, 1e999, lone surrogates
     except (ValueError, RecursionError) as error:
         raise BodyMalformed(f"the document is not JSON in UTF-8: {error}") from None
     if not isinstance(document, dict):
@@ -293,5 +292,5 @@ def _is_too_deep(document: dict[str, Any]) -> bool:
     return bool(level)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _document_text(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,7 +1,7 @@
 """The body of a refusal: where it ends, and whether another request may follow it (RFC 9112 section 6.3).
 
 h11 is not used here: over white space in a chunk's first line it takes quadratic time (2 s for 32 kB, half
-an hour for the most that we would read), and which lines are too long for it depends on how the bytes are split.
+an hour for the most that we would read), and which lines are too long for it depends on the splits.
 """
 
 import re

@@ -13,7 +13,9 @@ _END: Final = r"(?=[ \t]*(?:,|$))"
 _SEPARATORS: Final = re.compile(r"[ \t,]*")
 _SCHEME: Final = re.compile(rf"({_TOKEN})(?:[ \t]+|{_END})")
 _TOKEN68: Final = re.compile(rf"([A-Za-z0-9._~+/-]+=*){_END}")
-_PARAM: Final = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN})){_END}', re.DOTALL)
+# Behind "=" a token or a quoted string belongs; proxies also send `realm=Our Proxy`, and mean it.
+_BARE: Final = r'[^\s",=][^",]*+'
+_PARAM: Final = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|({_BARE})){_END}', re.DOTALL)
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -104,7 +106,7 @@ def _add_param(challenge: Challenge, param: re.Match[str]) -> None:
     name, quoted, plain = param[1].lower(), param[2], param[3]
     if name in challenge.params:
         raise AuthMalformed(f"the login challenge {challenge.scheme} has the parameter {name} twice")
-    challenge.params[name] = plain if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+    challenge.params[name] = plain.rstrip() if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
 
 
 def _malformed(what: str, value: str, place: int) -> AuthMalformed:

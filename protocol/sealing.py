@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import struct
-import zlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
@@ -13,7 +12,8 @@ from typing import Final, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-from protocol.errors import BodyMalformed, FrameTooLarge, InflateTooLarge, LocalWireError, SealBroken
+from protocol.compression import EMPTY_GZIP, gzip, inflate
+from protocol.errors import FrameTooLarge, LocalWireError, SealBroken
 from protocol.framing import LENGTH_BYTES, MAX_FRAME_BYTES
 
 KEY_BYTES: Final = 32
@@ -28,8 +28,6 @@ MAX_INFLATED_BYTES: Final = 64 * 2**20
 PUBLIC_KEY_TEXT: Final = b"framework-relay public ping key"
 """The public key is the SHA-256 of this. Anybody has it: it gives a checksum and a shape, but no secrecy."""
 
-_GZIP_WBITS: Final = 31  # 16 = gzip wrapper, 15 = 32 KiB window
-_GZIP_HEAD: Final = bytes.fromhex("1f8b 08 00 00000000 02 ff")  # no flags, time 0, level 9, system unknown
 _ASSOCIATED: Final = struct.Struct(">IBQ")  # length, direction, number
 _HEX_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -90,18 +88,6 @@ class Key:
         return "Key(<hidden>)"
 
 
-def gzip(data: bytes) -> bytes:
-    """Return `data` as one gzip member (RFC 1952): level 9, no name, time 0, system unknown.
-
-    Its ten-byte head is the same on every platform; the deflate stream may differ between zlib builds.
-    """
-    return _GZIP_HEAD + zlib.compress(data, 9, _GZIP_WBITS)[len(_GZIP_HEAD) :]
-
-
-EMPTY_GZIP: Final = _GZIP_HEAD + bytes.fromhex("0300 00000000 00000000")
-"""Nothing, packed: head 10, empty block 2, CRC-32 4, size 4 bytes. With 24 around it a ping is 44 bytes."""
-
-
 def seal(
     key: Key, plaintext: bytes, *, direction: Direction, number: int, nonce: bytes | None = None
 ) -> bytes:
@@ -160,7 +146,7 @@ def unseal(
             f"packet {number} of the {direction.name.lower()}, {length_bytes} bytes, does not open:"
             " changed, lost, repeated or reordered on the way, or sealed with another key"
         ) from None
-    return b"" if packed == EMPTY_GZIP else _inflate(packed, inflated_limit_bytes)
+    return b"" if packed == EMPTY_GZIP else inflate(packed, inflated_limit_bytes)
 
 
 def _associated(length_bytes: int, direction: Direction, number: int) -> bytes:
@@ -180,20 +166,3 @@ def _pack(plaintext: bytes) -> bytes:
             f" the limit is {MAX_FRAME_BYTES}"
         )
     return packed
-
-
-def _inflate(packed: bytes, limit_bytes: int) -> bytes:
-    if limit_bytes < 0:
-        raise LocalWireError(f"an inflation limit of {limit_bytes} bytes is below 0")
-    inflater = zlib.decompressobj(_GZIP_WBITS)
-    try:
-        plaintext = inflater.decompress(packed, limit_bytes + 1)  # one more: too large, or just fitting
-    except zlib.error as error:
-        raise BodyMalformed(f"the packet is not gzip: {error}") from None
-    if len(plaintext) > limit_bytes:
-        raise InflateTooLarge(limit_bytes)
-    if not inflater.eof:
-        raise BodyMalformed(f"the packet's gzip member is cut short after {len(packed)} bytes")
-    if inflater.unused_data:
-        raise BodyMalformed(f"{len(inflater.unused_data)} bytes follow the packet's gzip member")
-    return plaintext

@@ -171,8 +171,9 @@ class BlockingPackets:
                 data = self.stream.read()
                 if not data:
                     self._connection.receive_eof()
-                    raise PeerMisbehaved(Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "before it answered"))
-                self._first = self._first or data[:FIRST_BYTES]
+                    raise PeerMisbehaved(self._closed())
+                if len(self._first) < FIRST_BYTES:
+                    self._first += data[: FIRST_BYTES - len(self._first)]
                 self._connection.receive_data(data)
         except RelayError:
             raise
@@ -188,3 +189,6 @@ class BlockingPackets:
     def close(self) -> None:
         """Close the connection."""
         self.stream.close()
+
+    def _closed(self) -> Failure:
+        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "before it answered")

@@ -8,13 +8,17 @@ from typing import Self
 
 from protocol.framing import MAX_FRAME_BYTES
 from protocol.sealing import MAX_INFLATED_BYTES, Key
+from relay.dial import reset_socket
 from relay.journal import Ended, Journal, Record
-from relay.listening import bound_endpoint, listen_on
+from relay.listening import accept_each, bound_endpoint, listen_on
 from relay.route import FRAMEWORK_PORT, Endpoint
 from relay.serving import Conversation
 
 IDLE_TIMEOUT_SECONDS = 300.0
 MAX_CONNECTIONS = 1024
+# All connections together: a dozen of the largest frames that arrive while a dozen of the largest replies
+# wait, and not the 32 GiB that 1024 connections could hold one by one.
+HELD_LIMIT_BYTES = 256 * 2**20
 
 
 class EmulatedServer:
@@ -22,9 +26,13 @@ class EmulatedServer:
 
     Args:
         listen: where to listen; port 0 takes a free one, see `.endpoints`.
-        idle_timeout_seconds: a connection on which no whole packet came for so long is closed.
-        max_connections: one more is accepted and closed at once, and counted.
-        on_end: called with each connection's record when it has ended.
+        idle_timeout_seconds: a connection on which no whole packet came for so long is closed; so is one
+            whose client has not taken a reply for so long.
+        max_connections: one more is accepted and reset at once, and journaled.
+        held_limit_bytes: bytes of all connections that wait in this process: of packets not yet whole, and of
+            replies not yet taken. Above it the connection that holds most is reset. The process takes up to
+            about twice as much memory.
+        on_end: called with each connection's record when it has ended; must not raise.
     """
 
     def __init__(
@@ -34,6 +42,7 @@ class EmulatedServer:
         key: Key | None = None,
         idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
         max_connections: int = MAX_CONNECTIONS,
+        held_limit_bytes: int = HELD_LIMIT_BYTES,
         frame_limit_bytes: int = MAX_FRAME_BYTES,
         inflated_limit_bytes: int = MAX_INFLATED_BYTES,
         on_end: Callable[[Record], None] | None = None,
@@ -47,14 +56,17 @@ class EmulatedServer:
         self.conversations: set[Conversation] = set()
         self._listen = tuple(listen)
         self._max_connections = max_connections
+        self._held_limit_bytes = held_limit_bytes
+        self._held_bytes = 0
         self._on_end = on_end
-        self._servers: list[asyncio.Server] = []
-        self._next_id = 0
+        self._listeners: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._all_ended = asyncio.Event()
 
     @property
     def endpoints(self) -> list[Endpoint]:
         """Where it really listens."""
-        return [bound_endpoint(sock) for server in self._servers for sock in server.sockets]
+        return [bound_endpoint(sock) for sock in self._listeners]
 
     @property
     def endpoint(self) -> Endpoint:
@@ -63,20 +75,24 @@ class EmulatedServer:
 
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address."""
-        loop = asyncio.get_running_loop()
-        for sock in listen_on(self._listen):
-            self._servers.append(await loop.create_server(self._conversation, sock=sock))
+        self._listeners = listen_on(self._listen)
+        self._accepting = [asyncio.create_task(accept_each(sock, self._greet)) for sock in self._listeners]
 
     async def aclose(self) -> None:
-        """Stop at once: listeners first, then every open connection is reset."""
-        for server in self._servers:
-            server.close()
+        """Stop at once: listeners first, then every open connection is closed."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        self._accepting.clear()
+        for sock in self._listeners:
+            sock.close()
+        self._listeners.clear()
         for conversation in list(self.conversations):
             conversation.stop()
-        # connection_lost of each is called by the loop, not by us
-        while self.conversations:
-            await asyncio.sleep(0)
-        self._servers.clear()
+        if self.conversations:
+            # connection_lost of each is called by the loop, not by us
+            self._all_ended.clear()
+            await self._all_ended.wait()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -87,22 +103,39 @@ class EmulatedServer:
     ) -> None:
         await self.aclose()
 
-    def has_room(self) -> bool:
-        """False at the connection limit."""
-        return len(self.conversations) < self._max_connections
-
-    def began(self, conversation: Conversation, sock: socket.socket) -> Record:
-        """A connection was accepted: make its record."""
-        self.conversations.add(conversation)
-        self._next_id += 1
-        return self.journal.open(self._next_id, sock)
+    def weighed(self, more_bytes: int) -> None:
+        """A conversation holds so much more, or less, than when it was last weighed."""
+        self._held_bytes += more_bytes
+        if more_bytes <= 0 or self._held_bytes <= self._held_limit_bytes:
+            return
+        # What goes out is not weighed all the time: look again before somebody is cut off
+        for conversation in self.conversations:
+            self._held_bytes += conversation.weigh()
+        while self._held_bytes > self._held_limit_bytes:
+            greatest = max(self.conversations, key=lambda conversation: conversation.held_bytes)
+            self._held_bytes -= greatest.held_bytes
+            greatest.give_up(self._held_limit_bytes)
 
     def ended(self, conversation: Conversation, record: Record, how: Ended) -> None:
         """A connection is gone: close its record."""
         self.conversations.discard(conversation)
+        self._close_record(record, how)
+        if not self.conversations:
+            self._all_ended.set()
+
+    async def _greet(self, sock: socket.socket) -> None:
+        record = self.journal.open(sock)
+        if len(self.conversations) >= self._max_connections:
+            self.refused_connections += 1
+            reset_socket(sock)
+            record.detail = f"{self._max_connections} connections are open, which is the limit"
+            self._close_record(record, Ended.TOO_MANY)
+            return
+        conversation = Conversation(self, record)
+        self.conversations.add(conversation)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: conversation, sock)
+
+    def _close_record(self, record: Record, how: Ended) -> None:
         self.journal.close(record, how)
         if self._on_end is not None:
             self._on_end(record)
-
-    def _conversation(self) -> Conversation:
-        return Conversation(self)

@@ -8,11 +8,12 @@ import termios
 from typing import Any
 
 # struct tcp_info of linux/tcp.h: eight u8, then u32 fields in this order (tcp(7), TCP_INFO).
-_FIELDS = (
-    "rto_us ato_us snd_mss rcv_mss unacked sacked lost retrans fackets last_data_sent_ms last_ack_sent_ms"
-    " last_data_recv_ms last_ack_recv_ms pmtu rcv_ssthresh rtt_us rttvar_us snd_ssthresh snd_cwnd advmss"
-    " reordering rcv_rtt_us rcv_space total_retrans"
-).split()
+_FIELDS = [
+    "rto_us", "ato_us", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets",
+    "last_data_sent_ms", "last_ack_sent_ms", "last_data_recv_ms", "last_ack_recv_ms", "pmtu", "rcv_ssthresh",
+    "rtt_us", "rttvar_us", "snd_ssthresh", "snd_cwnd", "advmss", "reordering", "rcv_rtt_us", "rcv_space",
+    "total_retrans",
+]  # fmt: skip
 _LAYOUT = struct.Struct(f"=8B{len(_FIELDS)}I")
 _KEPT = ("rtt_us", "rttvar_us", "snd_mss", "rcv_mss", "pmtu", "unacked", "lost", "total_retrans", "snd_cwnd")
 
@@ -34,5 +35,5 @@ def unsent_bytes(sock: socket.socket) -> int:
     """Bytes in the send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ); 0 when unknown."""
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0])
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it is closed
         return 0

@@ -63,6 +63,7 @@ _WORDS = {
     Reason.NO_RESOURCES: "could not be tried: this machine has run out of something",
     Reason.TLS_UNTRUSTED: "shows a certificate that is not trusted here",
     Reason.TLS_FAILED: "did not complete the TLS handshake",
+    Reason.NOT_HTTP: "does not answer as an HTTP proxy does",
     Reason.SEAL_BROKEN: "sent a packet that does not open: another key, or bytes changed on the way",
     Reason.TRUNCATED: "closed the connection in the middle of its answer",
 }

@@ -1,85 +1,99 @@
-"""Which header fields a proxy passes on (RFC 9110 section 7.6), and what it answers itself for Max-Forwards."""
+"""Which header fields a proxy passes on (RFC 9110 section 7.6), and the replies it gives itself."""
 
-from collections.abc import Iterable, Sequence
+from email.utils import formatdate
 
-from aiohttp import web
-
-from relay.refusal import malformed
+from relay.refusal import ALLOW, malformed
 from relay.refused import Refused
-
-RawFields = Sequence[tuple[bytes, bytes]]
+from relay.request_head import RawFields, RequestHead, connection_options
 
 # RFC 9110 section 7.6.1, and the names from before it that clients still send.
 _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate",
     "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
 }  # fmt: skip
+# Connection may not name what a message cannot do without (RFC 9110 section 7.6.1).
+_KEPT = {"content-length", "host", "via", "cache-control", "max-forwards", "date"}
 # Fields that TRACE must not send back (RFC 9110 section 9.3.8).
-_SECRET = {"authorization", "cookie", "proxy-authorization"}
+_SECRET = {b"authorization", b"cookie", b"proxy-authorization"}
 _COUNTED_METHODS = ("TRACE", "OPTIONS")
-MAX_FORWARDS_DIGITS = 9
+# What is counted down from at most; a proxy may lower a larger number (RFC 9110 section 7.6.2).
+MAX_FORWARDS = 999_999_999
 
 
-def forwarded_fields(raw: RawFields, via: str | None, method: str = "") -> list[tuple[str, str]]:
-    """The fields to pass on: no hop-by-hop ones, none that Connection names, Host left out.
+def end_to_end(fields: RawFields) -> list[tuple[bytes, bytes]]:
+    """The fields without the hop-by-hop ones and those that Connection names, in their order and spelling."""
+    dropped = _HOP_BY_HOP | (connection_options(fields) - _KEPT)
+    return [(name, value) for name, value in fields if name.decode("latin-1").lower() not in dropped]
 
-    `via`, when given, is appended as our Via; Max-Forwards of TRACE and OPTIONS is counted down.
+
+def forwarded_fields(head: RequestHead, host: str, via: str) -> list[tuple[bytes, bytes]]:
+    """The header fields of a request as it goes to its origin.
+
+    Args: host: the authority of the target, which replaces Host (RFC 9112 section 3.2.2). via: our name.
     """
-    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
-    nominated = {
-        token.strip().lower()
-        for name, value in fields
-        if name.lower() in ("connection", "proxy-connection")
-        for token in value.split(",")
-    }
-    # Connection may not name fields that the message cannot do without (RFC 9110 section 7.6.1)
-    dropped = _HOP_BY_HOP | (nominated - {"content-length", "host", "via", "cache-control", "max-forwards"})
-    request = via is not None
-    kept = [(n, v) for n, v in fields if n.lower() not in dropped and not (request and n.lower() == "host")]
-    if request and method in _COUNTED_METHODS:
-        kept = [(n, str(int(v) - 1) if n.lower() == "max-forwards" else v) for n, v in kept]
-    if via is not None:
-        kept.append(("Via", via))
-    return kept
+    line = head.line
+    fields = [(b"Host", host.encode("ascii"))]
+    for name, value in end_to_end(head.fields):
+        match name.lower():
+            case b"host":
+                continue
+            case b"expect" if not head.is_modern:
+                # RFC 9110 section 10.1.1: ignored in HTTP/1.0, whose clients do not wait and know no 100
+                continue
+            case b"content-length":
+                fields.append((name, b"%d" % (head.body_bytes or 0)))
+            case b"max-forwards" if line.method in _COUNTED_METHODS:
+                fields.append((name, b"%d" % (_count(value) - 1)))
+            case _:
+                fields.append((name, value))
+    fields += [via_field(f"{line.version[0]}.{line.version[1]}", via), (b"Connection", b"close")]
+    if head.body_bytes is None:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    return fields
 
 
-def names_us(raw: RawFields, via: str) -> bool:
+def via_field(received_version: str, via: str) -> tuple[bytes, bytes]:
+    """Our Via, with the version of the message as it was received (RFC 9110 section 7.6.3)."""
+    return b"Via", f"{received_version} {via}".encode("ascii")
+
+
+def names_us(head: RequestHead, via: str) -> bool:
     """Whether a Via field already has our name: the request goes in a circle."""
-    return any(
-        via in entry.split()
-        for name, value in raw
-        if name.lower() == b"via"
-        for entry in value.decode("latin-1").split(",")
-    )
+    entries = [entry.split() for value in head.values(b"via") for entry in value.decode("latin-1").split(",")]
+    return any(len(words) > 1 and words[1].lower() == via.lower() for words in entries)
 
 
-def max_forwards_reply(request: web.BaseRequest) -> bytes | None:
-    """The reply to a TRACE or OPTIONS whose Max-Forwards is 0, which goes no further; else None.
+def local_reply(head: RequestHead) -> bytes | None:
+    """The reply to OPTIONS *, and to TRACE and OPTIONS with Max-Forwards 0, which go no further; else None.
 
-    Raises: Refused for a Max-Forwards that is no number, and for a TRACE with a body.
+    Raises: Refused for a Max-Forwards that is no number.
     """
-    if request.method not in _COUNTED_METHODS:
+    line = head.line
+    if line.method not in _COUNTED_METHODS:
         return None
-    if request.method == "TRACE" and not request.content.is_eof():
-        raise Refused(malformed("a TRACE request has no body"))
-    value = request.headers.get("Max-Forwards")
-    if value is None:
+    counts = head.values(b"max-forwards")
+    if len(counts) > 1:
+        raise Refused(malformed("more than one Max-Forwards field"))
+    is_last = bool(counts) and _count(counts[0]) == 0
+    if line.method == "OPTIONS" and (is_last or head.to is None):
+        return _reply(head, [ALLOW], b"")
+    if not is_last:
         return None
-    if not (value.isascii() and value.isdigit() and len(value) <= MAX_FORWARDS_DIGITS):
+    lines = [b"TRACE %b HTTP/%d.%d" % (line.target.encode("ascii"), *line.version)]
+    lines += [b"%b: %b" % field for field in head.fields if field[0].lower() not in _SECRET]
+    return _reply(head, [("Content-Type", "message/http")], b"\r\n".join(lines) + b"\r\n\r\n")
+
+
+def _count(value: bytes) -> int:
+    if not value.isdigit():
         raise Refused(malformed("Max-Forwards is not a number"))
-    if int(value):
-        return None
-    if request.method == "OPTIONS":
-        return _reply([("Allow", "CONNECT, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")], b"")
-    lines = [f"TRACE {request.raw_path} HTTP/1.{request.version[1]}"]
-    lines += [f"{n}: {v}" for n, v in _decoded(request.raw_headers) if n.lower() not in _SECRET]
-    return _reply([("Content-Type", "message/http")], ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    digits = value.lstrip(b"0")
+    return int(digits or b"0") if len(digits) <= len(str(MAX_FORWARDS)) else MAX_FORWARDS
 
 
-def _decoded(raw: RawFields) -> Iterable[tuple[str, str]]:
-    return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
-
-
-def _reply(fields: list[tuple[str, str]], body: bytes) -> bytes:
-    fields = [*fields, ("Content-Length", str(len(body)))]
-    return ("HTTP/1.1 200 OK\r\n" + "".join(f"{n}: {v}\r\n" for n, v in fields) + "\r\n").encode("latin-1") + body
+def _reply(head: RequestHead, fields: list[tuple[str, str]], body: bytes) -> bytes:
+    fields = [("Date", formatdate(usegmt=True)), *fields, ("Content-Length", str(len(body)))]
+    if not head.keeps_alive or head.body_bytes != 0:
+        fields.append(("Connection", "close"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("ascii") + body

@@ -1,7 +1,6 @@
 """Say what answered when it was no Framework Server."""
 
 from protocol.errors import PeerWireError
-from protocol.resemblance import resembles
 from relay.failure import Failure, PeerMisbehaved, Reason, Stage, classify
 
 # Enough to know every protocol that `resembles` knows.
@@ -10,6 +9,9 @@ FIRST_BYTES = 64
 
 def not_framework(error: PeerWireError, first: bytes, packets_received: int, peer: str) -> PeerMisbehaved:
     """The error for bytes that are no Framework packet; the first bytes of a connection often tell why."""
+    # Its patterns are compiled when it is imported, and this is rarely needed
+    from protocol.resemblance import resembles
+
     found = resembles(first) if packets_received == 0 else None
     if found is None or found == "a Framework frame":
         return PeerMisbehaved(classify(error, Stage.FRAMEWORK, peer).failure)

@@ -5,14 +5,15 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from relay.data_plane import Carriage, DataPlane
 from relay.dial import reset_socket
 from relay.failure import Failure, RelayError
 from relay.listening import bound_endpoint, listen_on
-from relay.pump import Counters, pump
+from relay.pump_end import Counters, TunnelEnd
 from relay.route import Endpoint, Route
 from relay.stream import SocketStream
 from relay.tunnel import open_tunnel
@@ -26,10 +27,15 @@ class Carried:
 
     peer: str
     began_seconds: float
-    counters: Counters = field(default_factory=Counters)
+    carriage: Carriage | None = None
     ended: str = ""
     failure: Failure | None = None
     seconds: float = 0.0
+
+    @property
+    def counters(self) -> Counters:
+        """Bytes carried so far."""
+        return self.carriage.counters if self.carriage is not None else Counters()
 
 
 class Forwarder:
@@ -58,6 +64,8 @@ class Forwarder:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._plane = DataPlane()
+        self._open = 0
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -76,6 +84,7 @@ class Forwarder:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._plane.aclose()
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
@@ -90,31 +99,39 @@ class Forwarder:
                 await asyncio.sleep(0.1)
                 continue
             sock.setblocking(False)
-            if len(self._tasks) >= self._max_connections:
+            if self._open >= self._max_connections:
                 reset_socket(sock)
                 continue
-            task = asyncio.create_task(self._carry(sock))
+            self._open += 1
+            task = asyncio.create_task(self._open_tunnel(sock))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, sock: socket.socket) -> None:
+    async def _open_tunnel(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         carried = Carried(_peer_of(sock), time.monotonic())
         try:
             far = await open_tunnel(self.route, timeout_seconds=self._timeout_seconds)
-            carried.ended = str(await pump(SocketStream(sock), far, carried.counters))
         except RelayError as error:
-            carried.ended, carried.failure = "failed", error.failure
-        except asyncio.CancelledError:
-            carried.ended = "stopped"
+            reset_socket(sock)
+            carried.failure = error.failure
+            self._ended(carried, "failed")
+        except BaseException:
+            reset_socket(sock)
+            self._ended(carried, str(TunnelEnd.STOPPED))
             raise
-        finally:
-            if sock.fileno() >= 0:
-                reset_socket(sock)
-            carried.seconds = time.monotonic() - carried.began_seconds
-            if self._on_end is not None:
-                self._on_end(carried)
+        else:
+            carried.carriage = self._plane.carry(
+                SocketStream(sock), far, lambda end: self._ended(carried, str(end))
+            )
+
+    def _ended(self, carried: Carried, how: str) -> None:
+        self._open -= 1
+        carried.ended = how
+        carried.seconds = time.monotonic() - carried.began_seconds
+        if self._on_end is not None:
+            self._on_end(carried)
 
 
 def _peer_of(sock: socket.socket) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from protocol.resemblance import resembles
 
 FIRST_BYTES = 16
+# So many first bytes are looked at: a CONNECT head shows what it is only behind the name in it.
+LOOK_BYTES = 256
 # Ended records that are kept; the oldest go first. One takes about 1 KiB.
 MAX_RECORDS = 4096
 
@@ -28,6 +30,8 @@ class Ended(StrEnum):
     INFLATE_TOO_LARGE = "inflate-too-large"
     BODY_MALFORMED = "body-malformed"
     CLOSE_REQUESTED = "close-requested"
+    TOO_MANY = "too-many-connections"
+    OUT_OF_MEMORY = "memory-budget"
     SERVER_STOPPED = "server-stopped"
 
 
@@ -46,24 +50,30 @@ class Record:
     packets_received: int = 0
     packets_sent: int = 0
     pings: int = 0
-    first_bytes: str = ""
+    head: bytes = field(default=b"", repr=False)
     looks_like: str | None = None
     last_packet_seconds: float | None = None
     ended: Ended | None = None
     detail: str = ""
     seconds: float | None = None
 
+    @property
+    def first_bytes(self) -> str:
+        """The first 16 bytes of the connection, in hexadecimal."""
+        return self.head[:FIRST_BYTES].hex()
+
     def saw(self, data: bytes) -> None:
-        """Count what arrived, and keep the first 16 bytes of the connection."""
-        if len(self.first_bytes) < FIRST_BYTES * 2:
-            self.first_bytes += data[: FIRST_BYTES - len(self.first_bytes) // 2].hex()
-            self.looks_like = resembles(bytes.fromhex(self.first_bytes))
+        """Count what arrived, and look at how the connection begins."""
+        if len(self.head) < LOOK_BYTES:
+            self.head += data[: LOOK_BYTES - len(self.head)]
+            self.looks_like = resembles(self.head)
         self.bytes_received += len(data)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the journal operation, the journal file."""
         fields = asdict(self)
-        del fields["began_monotonic"]
+        del fields["began_monotonic"], fields["head"]
+        fields["first_bytes"] = self.first_bytes
         if self.seconds is None:
             fields["seconds"] = round(time.monotonic() - self.began_monotonic, 6)
         return fields
@@ -76,22 +86,24 @@ class Journal:
         self._limit_records = limit_records
         self._open: dict[int, Record] = {}
         self._ended: OrderedDict[int, Record] = OrderedDict()
+        self._last_id = 0
 
     @property
     def records(self) -> list[Record]:
-        """Ended connections, then open ones, each in the order of their start."""
+        """Ended connections in the order of their end, then open ones in the order of their start."""
         return [*self._ended.values(), *self._open.values()]
 
-    def open(self, number: int, sock: socket.socket) -> Record:
+    def open(self, sock: socket.socket) -> Record:
         """Begin the record of a connection that was just accepted."""
+        self._last_id += 1
         record = Record(
-            id=number,
+            id=self._last_id,
             peer=_name(sock, "getpeername"),
             local=_name(sock, "getsockname"),
             began=datetime.now(UTC).isoformat(timespec="milliseconds"),
             began_monotonic=time.monotonic(),
         )
-        self._open[number] = record
+        self._open[record.id] = record
         return record
 
     def close(self, record: Record, how: Ended) -> None:
@@ -104,9 +116,9 @@ class Journal:
             self._ended.popitem(last=False)
 
     def of(self, nonce: bytes) -> list[Record]:
-        """The records of the connections that identified themselves with this nonce."""
+        """The records of the connections that identified themselves with this nonce, oldest first."""
         wanted = nonce.hex()
-        return [record for record in self.records if record.nonce == wanted]
+        return sorted((r for r in self.records if r.nonce == wanted), key=lambda record: record.id)
 
 
 def _name(sock: socket.socket, which: str) -> str:

@@ -17,16 +17,25 @@ def load_key(path: str | None) -> Key:
 
     Raises: SettingsError that names the file and what was expected, never its content.
     """
-    source = "--key-file" if path else KEY_FILE_VARIABLE
-    path = path or os.environ.get(KEY_FILE_VARIABLE)
-    if not path:
-        return Key.public()
+    source = KEY_FILE_VARIABLE if path is None else "--key-file"
+    if path is None:
+        path = os.environ.get(KEY_FILE_VARIABLE)
+        if not path:
+            return Key.public()
+    elif not path:
+        # An empty variable in somebody's script must not mean the public key
+        raise SettingsError(f"{source}: no file is named; expected one with 64 hexadecimal digits")
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_KEY_FILE_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{source}: cannot read {path!r}: {why}") from None
     try:
-        return Key.from_hex(content[:MAX_KEY_FILE_BYTES].decode("ascii"))
+        if len(content) > MAX_KEY_FILE_BYTES:
+            raise LocalWireError("too large for a key")
+        return Key.from_hex(content.decode("ascii"))
     except (LocalWireError, UnicodeDecodeError):
-        raise SettingsError(f"{source}: {path} does not hold a key; expected 64 hexadecimal digits") from None
+        raise SettingsError(
+            f"{source}: {path!r} does not hold a key; expected 64 hexadecimal digits"
+        ) from None

@@ -1,24 +1,37 @@
-"""Listening sockets, and what must be said when they are not on loopback."""
+"""Listening sockets: bound, accepted from, and what must be said when they are not on loopback."""
 
+import asyncio
 import contextlib
+import errno
 import ipaddress
+import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NoReturn
 
 from relay.route import Endpoint
 
 BACKLOG = 1024
+ACCEPT_AGAIN_SECONDS = 0.1
+# Descriptors beside those of connections: listeners, logs, the event loop's own, libraries.
+SPARE_DESCRIPTORS = 64
+# A name may stand for an address that this machine does not have, as ::1 for localhost without IPv6.
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+_Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-def listen_on(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
+def listen_on(endpoints: Sequence[Endpoint], *, share_port: bool = False) -> list[socket.socket]:
     """One listening, non-blocking socket per address of each endpoint (a name may have several).
+
+    Args:    share_port: other sockets may listen there too, and the kernel shares out (SO_REUSEPORT).
 
     Raises: OSError whose message names the endpoint; nothing stays open then.
     """
     sockets: list[socket.socket] = []
     try:
         for endpoint in endpoints:
-            sockets += [_listener(endpoint, *address) for address in _addresses(endpoint)]
+            sockets += _listeners(endpoint, share_port)
     except OSError:
         for sock in sockets:
             sock.close()
@@ -26,35 +39,96 @@ def listen_on(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
     return sockets
 
 
-def _addresses(endpoint: Endpoint) -> list[tuple[socket.AddressFamily, tuple]]:  # type: ignore[type-arg]
+def _listeners(endpoint: Endpoint, share_port: bool) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    for address in _addresses(endpoint):
+        try:
+            sockets.append(_listener(*address, share_port=share_port))
+        except OSError as error:
+            if error.errno in _NOT_HERE:
+                missing = error
+                continue
+            for sock in sockets:
+                sock.close()
+            _fail(endpoint, error)
+        if endpoint.port == 0:
+            # Each address of a name such as localhost would get a port of its own: one is enough
+            break
+    if missing is not None and not sockets:
+        _fail(endpoint, missing)
+    return sockets
+
+
+def _fail(endpoint: Endpoint, error: OSError) -> NoReturn:
+    raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from None
+
+
+def _addresses(endpoint: Endpoint) -> list[_Address]:
     try:
         found = socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except (socket.gaierror, UnicodeError) as error:
-        raise OSError(f"cannot listen on {endpoint}: {error}") from None
-    distinct = dict.fromkeys((socket.AddressFamily(family), sockaddr) for family, _, _, _, sockaddr in found)
-    # A name such as localhost with port 0 would give each address a port of its own: take the first
-    return list(distinct)[:1] if endpoint.port == 0 else list(distinct)
-
-
-def _listener(endpoint: Endpoint, family: socket.AddressFamily, sockaddr: tuple) -> socket.socket:  # type: ignore[type-arg]
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+    except UnicodeError as error:
+        _fail(endpoint, OSError(errno.EINVAL, str(error)))
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from None
+        _fail(endpoint, error)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _listener(
+    family: socket.AddressFamily, address: tuple[Any, ...], *, share_port: bool
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             # [::] and 0.0.0.0 are two listeners that a user names on their own (ipv6(7))
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(sockaddr)
+        sock.bind(address)
         sock.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from None
+        raise
     return sock
+
+
+async def accept_each(listener: socket.socket, greet: Callable[[socket.socket], Awaitable[None]]) -> None:
+    """Accept until cancelled, and await `greet` with each connection (non-blocking), one after the other.
+
+    asyncio's own server tells the loop's exception handler when descriptors run out, and nobody can know
+    which connections it has half made; here the connection is `greet`'s from the moment it is accepted.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        # What is accepted at once does not wait; a flood must not keep the loop from everything else
+        await asyncio.sleep(0)
+        try:
+            sock, _ = await loop.sock_accept(listener)
+        except OSError:
+            # Out of descriptors: the connection waits in the queue until some are free again
+            await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+        else:
+            await greet(sock)
+
+
+def allow_descriptors(connections: int) -> bool:
+    """Raise this process's soft limit of open files so that `connections` fit; False when they do not.
+
+    Source: getrlimit(2): the soft limit may be raised up to the hard one; 1024 is a common soft limit.
+    """
+    needed = connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return True
+    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+        return possible == needed
+    return False
 
 
 def bound_endpoint(sock: socket.socket) -> Endpoint:
@@ -64,7 +138,12 @@ def bound_endpoint(sock: socket.socket) -> Endpoint:
 
 
 def is_public(endpoint: Endpoint) -> bool:
-    """True when others than this machine can reach a listener on this address."""
-    with contextlib.suppress(ValueError):
-        return not ipaddress.ip_address(endpoint.host).is_loopback
-    return True
+    """True when others than this machine can reach a listener on this endpoint; a name is looked up."""
+    try:
+        addresses = [ipaddress.ip_address(endpoint.host)]
+    except ValueError:
+        try:
+            addresses = [ipaddress.ip_address(address[0]) for _, address in _addresses(endpoint)]
+        except (OSError, ValueError):
+            return True
+    return not all(address.is_loopback for address in addresses)

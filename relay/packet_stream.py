@@ -1,7 +1,5 @@
 """PacketStream: Framework packets over a Stream."""
 
-import socket
-
 from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
@@ -14,7 +12,8 @@ from relay.stream import Stream
 class PacketStream:
     """One request, one reply, in order, over an open Stream, which it owns.
 
-    Raises: RelayError of stage `framework` for everything that goes wrong.
+    Raises: RelayError of stage `framework` for everything that goes wrong on the way; LocalWireError for a
+        packet that the wire cannot carry, of which nothing is sent.
     """
 
     def __init__(self, stream: Stream, key: Key | None = None, peer: str = "the Framework Server") -> None:
@@ -39,7 +38,8 @@ class PacketStream:
                 if not data:
                     self._connection.receive_eof()
                     return None
-                self._first = self._first or data[:FIRST_BYTES]
+                if len(self._first) < FIRST_BYTES:
+                    self._first += data[: FIRST_BYTES - len(self._first)]
                 self._connection.receive_data(data)
         except PeerWireError as error:
             raise not_framework(error, self._first, self._connection.packets_received, self._peer) from error
@@ -48,23 +48,30 @@ class PacketStream:
         return packet
 
     def ended_while_idle(self) -> Failure | None:
-        """What happened to the connection while nobody read, without waiting; None when it looks alive.
+        """Why this connection can carry no further request, seen without waiting; None when it can.
 
-        Inside TLS only a reset or FIN of the socket is seen, not a close_notify.
+        It has ended, or bytes have come that nobody asked for: the next answer could not be told from them.
         """
+        waiting = self._connection.unread_bytes
         try:
-            waiting = self.stream.fileno_socket().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
+            came = self.stream.poll() if not waiting else None
         except OSError as error:
             return classify(error, Stage.FRAMEWORK, self._peer).failure
-        if waiting:
+        if came == b"":
+            return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "while the connection was idle")
+        waiting += len(came or b"")
+        if not waiting:
             return None
-        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "while the connection was idle")
+        detail = f"sent {waiting} bytes that nobody had asked for"
+        return Failure(Stage.FRAMEWORK, Reason.MALFORMED, self._peer, detail)
 
     async def half_close(self) -> None:
         """Say our last word; replies still arrive."""
         await self.stream.half_close()
+
+    def reset(self) -> None:
+        """End at once with RST, as befits a connection that is given up with an answer outstanding."""
+        self.stream.reset()
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -1,5 +1,6 @@
 """TMSS10Ping: send empty packets, which need no login, and time their answers. No asyncio here."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,11 @@ class Answer:
 
 @dataclass
 class Statistics:
-    """What a run of pings came to. Times are milliseconds."""
+    """What a run of pings came to. Times are milliseconds.
+
+    A ping whose connection could not be made counts as transmitted and lost, as ping(8) counts a host that
+    cannot be reached; one that was interrupted before it was sent does not count.
+    """
 
     transmitted: int = 0
     times: list[float] = field(default_factory=list)
@@ -36,13 +41,14 @@ class Statistics:
     @property
     def loss_percent(self) -> float:
         """Share of pings without an answer, 0 to 100."""
-        return 100 * (1 - self.received / self.transmitted) if self.transmitted else 0.0
+        return 100 * (self.transmitted - self.received) / self.transmitted if self.transmitted else 0.0
 
     def lines(self, address: str) -> list[str]:
         """The closing lines, as the vendor's ping prints them; losses are told as ping(8) does."""
         packets = f"{self.transmitted} packets transmitted"
         if self.received < self.transmitted:
-            packets += f", {self.received} received, {self.loss_percent:.0f}% packet loss"
+            # %g as ping(8) has it: one lost of a thousand is 0.1%, not 0%
+            packets += f", {self.received} received, {self.loss_percent:g}% packet loss"
         lines = [f"--- {address} TMSS10Ping statistics ---", packets]
         if self.times:
             low, mean, high = min(self.times), sum(self.times) / len(self.times), max(self.times)
@@ -55,7 +61,7 @@ class Statistics:
         return {
             "transmitted": self.transmitted,
             "received": self.received,
-            "loss_percent": round(self.loss_percent, 1),
+            "loss_percent": round(self.loss_percent, 4),
             "round_trip_ms": {
                 "min": round(min(times), 3),
                 "avg": round(sum(times) / len(times), 3),
@@ -67,7 +73,10 @@ class Statistics:
 
 
 class Pinger:
-    """Keeps one connection for all pings, and makes a new one for the next ping when it has died."""
+    """Keeps one connection for all pings, and makes a new one for the next ping when it has died.
+
+    Args: wait_seconds: for the connection, and again for each answer.
+    """
 
     def __init__(self, route: Route, key: Key, wait_seconds: float) -> None:
         self._route = route
@@ -77,42 +86,34 @@ class Pinger:
         self.statistics = Statistics()
         self.address = str(route.target.host)
 
-    def connect(self) -> None:
-        """Open the tunnel. Raises: RelayError."""
-        stream = open_tunnel(self._route, timeout_seconds=self._wait_seconds)
-        self._packets = BlockingPackets(stream, self._key, str(self._route.target))
-        if not self._route.hops:
-            # Through a proxy only the proxy knows the server's address
-            self.address = stream.fileno_socket().getpeername()[0]
-
     def pings(self, count: int, interval_seconds: float) -> Iterator[Answer]:
         """Send `count` pings, one each `interval_seconds` (counted from send to send)."""
         for seq in range(1, count + 1):
             began = time.monotonic()
-            self.statistics.transmitted += 1
-            answer = self._ping(seq)
-            if answer.failure is None:
-                self.statistics.times.append(answer.milliseconds)
-            yield answer
+            yield self._ping(seq)
             if seq < count:
                 time.sleep(max(0.0, began + interval_seconds - time.monotonic()))
 
     def close(self) -> None:
         """Close the connection, if one is open."""
-        if self._packets is not None:
-            self._packets.close()
-            self._packets = None
+        packets, self._packets = self._packets, None
+        if packets is not None:
+            packets.close()
 
     def _ping(self, seq: int) -> Answer:
         try:
-            if self._packets is None:
-                self.connect()
-            assert self._packets is not None
+            packets = self._packets or self._connect()
+        except RelayError as error:
+            self.statistics.transmitted += 1
+            return Answer(seq, failure=error.failure)
+        self.statistics.transmitted += 1
+        try:
             began = time.perf_counter()
-            self._packets.send(Packet.ping(), self._wait_seconds)
-            reply, size_bytes = self._packets.receive(self._wait_seconds)
+            packets.send(Packet.ping(), self._wait_seconds)
+            reply, size_bytes = packets.receive(self._wait_seconds)
             milliseconds = (time.perf_counter() - began) * 1000
         except RelayError as error:
+            # A late answer must not be taken for the next ping's: it dies with the connection
             self.close()
             return Answer(seq, failure=error.failure)
         if not reply.is_ping:
@@ -120,4 +121,14 @@ class Pinger:
             detail = "answered a ping with a packet that is not empty"
             peer = str(self._route.target)
             return Answer(seq, failure=Failure(Stage.FRAMEWORK, Reason.MALFORMED, peer, detail))
+        self.statistics.times.append(milliseconds)
         return Answer(seq, size_bytes, milliseconds)
+
+    def _connect(self) -> BlockingPackets:
+        stream = open_tunnel(self._route, timeout_seconds=self._wait_seconds)
+        self._packets = BlockingPackets(stream, self._key, str(self._route.target))
+        if not self._route.hops:
+            # Through a proxy only the proxy knows the server's address
+            with contextlib.suppress(OSError):  # reset already: the ping will say so
+                self.address = stream.fileno_socket().getpeername()[0]
+        return self._packets

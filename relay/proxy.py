@@ -2,52 +2,35 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import web
-
-from relay.absolute_form import forward
+from relay.absolute_form import ANSWER_SECONDS, forward
 from relay.access import Access
-from relay.authority import TargetMalformed, read_authority
+from relay.client_request import ClientRequest
+from relay.connect_tunnel import Tunnel
+from relay.data_plane import DataPlane
 from relay.dial import reset_socket
-from relay.failure import RelayError, Stage
-from relay.listening import bound_endpoint, listen_on
-from relay.pump import Counters, pump
-from relay.refusal import Refusal, denied, malformed, unreachable
+from relay.dialler import Dialler
+from relay.exchange import Forwarded
+from relay.fields import names_us
+from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
+from relay.refusal import Refusal, denied, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
-from relay.stream import SocketStream
-from relay.takeover import RawServer, Taken, require_c_parser, take_over
-from relay.trace import Trace
-from relay.tunnel import connect, look_up
+from relay.takeover import RawServer, require_c_parser
+from relay.vanished import notice_vanished
 
 PROXY_PORT = 3128
 CONNECT_TIMEOUT_SECONDS = 10.0
 HEAD_TIMEOUT_SECONDS = 30.0
-# squid's limit too; a Kerberos token of a user in many groups takes tens of KiB.
-MAX_FIELD_BYTES = 65_536
-MAX_FIELDS = 256
-ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 Log = Callable[[dict[str, Any]], None]
-
-
-@dataclass(eq=False)
-class Tunnel:
-    """One open tunnel, or one that is being dialled."""
-
-    client: str
-    target: Endpoint
-    began_seconds: float
-    counters: Counters = field(default_factory=Counters)
-    task: asyncio.Task[None] | None = None
 
 
 class ConnectProxy:
@@ -58,8 +41,10 @@ class ConnectProxy:
         access: what may be reached.
         connect_timeout_seconds: for name lookup and TCP connect to a target together.
         head_timeout_seconds: a client that has not sent a whole head after so long is cut off.
+        answer_timeout_seconds: for the origin of a forwarded request to begin its reply.
         via: our name in Via fields (RFC 9110 section 7.6.3); must be unique among proxies in a row.
         log: called with one dict per tunnel or request, when it has ended.
+        sockets: listen on these, bound already, instead of binding `listen`; ours to close.
     """
 
     def __init__(
@@ -69,18 +54,26 @@ class ConnectProxy:
         access: Access | None = None,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         head_timeout_seconds: float = HEAD_TIMEOUT_SECONDS,
+        answer_timeout_seconds: float = ANSWER_SECONDS,
         via: str | None = None,
         log: Log | None = None,
+        sockets: Sequence[socket.socket] | None = None,
     ) -> None:
         self.tunnels: set[Tunnel] = set()
         self.access = access or Access()
+        if self.access.allow_local is None:
+            self.access = replace(self.access, allow_local=not any(map(is_public, listen)))
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._listen = tuple(listen)
+        self._sockets = sockets
         self._connect_timeout_seconds = connect_timeout_seconds
         self._head_timeout_seconds = head_timeout_seconds
+        self._answer_timeout_seconds = answer_timeout_seconds
         self._log = log
         self._servers: list[asyncio.Server] = []
         self._server: RawServer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._plane = DataPlane()
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -101,32 +94,25 @@ class ConnectProxy:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
         require_c_parser()
         loop = asyncio.get_running_loop()
-        self._server = RawServer(
-            self._handle,
-            self._on_error,
-            keepalive_timeout=self._head_timeout_seconds,
-            max_line_size=MAX_FIELD_BYTES,
-            max_field_size=MAX_FIELD_BYTES,
-            max_headers=MAX_FIELDS,
-            auto_decompress=False,
-            access_log=None,
-        )
-        for sock in listen_on(self._listen):
-            self._servers.append(await loop.create_server(self._server, sock=sock))
+        self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds)
+        for sock in self._sockets or listen_on(self._listen):
+            # Accepted sockets have these of their listener
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            notice_vanished(sock)
+            self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
+        self._dialler = Dialler(self.access, self.endpoints, self._connect_timeout_seconds)
 
     async def aclose(self) -> None:
-        """Stop at once: listeners first, then every tunnel is reset and every connection cut."""
+        """Stop at once: listeners first, then every tunnel and every connection is reset."""
         for server in self._servers:
             server.close()
-        tasks = [tunnel.task for tunnel in self.tunnels if tunnel.task is not None]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._plane.aclose()
         if self._server is not None:
-            for connection in self._server.connections:
-                if connection.transport is not None:
-                    connection.transport.abort()
-            await self._server.shutdown(0)
+            await self._server.stop()
         self._servers.clear()
 
     async def __aenter__(self) -> Self:
@@ -138,156 +124,114 @@ class ConnectProxy:
     ) -> None:
         await self.aclose()
 
-    async def dial(self, target: Endpoint) -> SocketStream:
-        """Look up, check and connect: the address that the policy saw is the one that is dialled.
-
-        Raises: RelayError, Refused.
-        """
-        trace = Trace(self._connect_timeout_seconds)
-        with trace.step(Stage.RESOLVE, target.host):
-            async with asyncio.timeout(trace.remaining_seconds()):
-                addresses = await look_up(target.host, target.port)
-        for address in addresses:
-            if reason := self.access.refuses_address(str(address[1][0])):
-                raise Refused(Refusal(403, "destination_ip_prohibited", reason))
-            if self._is_own_listener(str(address[1][0]), target.port):
-                raise Refused(Refusal(502, "proxy_loop_detected", f"{target} is this proxy itself"))
-        with trace.step(Stage.CONNECT, str(target)):
-            for left in range(len(addresses), 0, -1):
-                limit_seconds = trace.remaining_seconds() / left
-                try:
-                    return await connect(addresses[-left], limit_seconds)
-                except OSError:
-                    if left == 1:
-                        raise
-            raise OSError("the name has no address")
-
-    def _is_own_listener(self, host: str, port: int) -> bool:
-        for own in self.endpoints:
-            if own.port == port and (own.host == host or (own.host in ("0.0.0.0", "::") and _is_here(host))):  # noqa: S104
-                return True
-        return False
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: ClientRequest) -> bool:
+        """Answer one request; return whether its connection goes on."""
         began_seconds = time.monotonic()
         try:
-            if request.version[0] != 1:
-                raise Refused(Refusal(505, "http_request_error", "only HTTP/1.0 and HTTP/1.1 are spoken here"))
-            _check_host_field(request)
-            if request.method == "CONNECT":
-                target = self._connect_target(request)
-                return Taken(lambda request: self._begin_tunnel(request, target, began_seconds))
-            done = await forward(request, self.dial, self.access, self.via)
+            if request.head.line.method == "CONNECT":
+                await self._open_tunnel(request, began_seconds)
+                return False
+            return await self._forward(request, began_seconds)
         except Refused as error:
-            return self._refusing(request, error.refusal, began_seconds)
-        self._tell(
-            began_seconds, client=_client(request), method=request.method, target=request.raw_path,
-            status=done.status, bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
-        )  # fmt: skip
-        return Taken(keep_alive=done.keep_alive)
+            await self._refuse(request, error.refusal, began_seconds)
+            return False
 
-    def _connect_target(self, request: web.BaseRequest) -> Endpoint:
-        if request.headers.get("Transfer-Encoding") or request.headers.get("Content-Length", "0").strip() != "0":
-            raise Refused(malformed("a CONNECT request has no body"))
-        try:
-            target = read_authority(request.raw_path)
-        except TargetMalformed as error:
-            raise Refused(malformed(str(error))) from None
+    async def _open_tunnel(self, request: ClientRequest, began_seconds: float) -> None:
+        target = request.head.to
+        assert isinstance(target, Endpoint)
+        if names_us(request.head, self.via):
+            raise Refused(went_in_a_circle())
         if reason := self.access.refuses(target):
             raise Refused(denied(reason))
-        return target
-
-    async def _begin_tunnel(self, request: web.BaseRequest, target: Endpoint, began_seconds: float) -> None:
-        tunnel = Tunnel(_client(request), target, began_seconds)
-        sock, early = await take_over(request)
+        tunnel = Tunnel(request.peer, target, began_seconds, self._tunnel_ended)
+        sock, early = await request.take_over()
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        tunnel.task = asyncio.create_task(self._tunnel(tunnel, sock, early))
         self.tunnels.add(tunnel)
-        tunnel.task.add_done_callback(lambda _: self.tunnels.discard(tunnel))
 
-    async def _tunnel(self, tunnel: Tunnel, sock: socket.socket, early: bytes) -> None:
-        status, ended, refusal = 200, "client-reset", None
+        def if_never_run() -> None:
+            reset_socket(sock)
+            if tunnel in self.tunnels:
+                self._tunnel_ended(tunnel)
+
+        self._begin(tunnel.run(sock, early, self._dialler.dial, self._plane), if_never_run)
+
+    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+        self.tunnels.discard(tunnel)
+        self._tell(
+            tunnel.began_seconds, client=tunnel.client, method="CONNECT", target=str(tunnel.target),
+            status=tunnel.status, bytes_up=tunnel.counters.up, bytes_down=tunnel.counters.down,
+            ended=tunnel.ended, **_path(tunnel), **_why(tunnel.refusal),
+        )  # fmt: skip
+
+    async def _forward(self, request: ClientRequest, began_seconds: float) -> bool:
+        line, done, is_refused = request.head.line, Forwarded(), False
         try:
-            try:
-                target = await self.dial(tunnel.target)
-            except RelayError as error:
-                refusal = unreachable(error)
-            except Refused as error:
-                refusal = error.refusal
-            if refusal is not None:
-                status, ended = refusal.status, "refused"
-                await linger_close(sock, refusal.reply())
-                return
-            client = SocketStream(sock, early)
-            try:
-                await client.write(ESTABLISHED)
-            except OSError:
-                target.reset()
-                return
-            ended = str(await pump(client, target, tunnel.counters))
-        except asyncio.CancelledError:
-            ended = "stopped"
+            await forward(
+                request, done, dial=self._dialler.dial, access=self.access, via=self.via,
+                answer_seconds=self._answer_timeout_seconds,
+            )  # fmt: skip
+        except Refused:
+            is_refused = True
+            raise
+        except ConnectionError:
+            done.ended, done.keep_alive = "client-reset", False
         finally:
-            if sock.fileno() >= 0:
-                reset_socket(sock)
-            self._tell(
-                tunnel.began_seconds, client=tunnel.client, method="CONNECT", target=str(tunnel.target),
-                status=status, bytes_up=tunnel.counters.up, bytes_down=tunnel.counters.down, ended=ended,
-                **({"error": refusal.error, "words": refusal.words} if refusal else {}),
-            )  # fmt: skip
+            if not is_refused:
+                self._tell(
+                    began_seconds, client=request.peer, method=line.method, target=line.target,
+                    status=done.status, bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
+                )  # fmt: skip
+        if not done.keep_alive:
+            await self._close(request, b"")
+        return done.keep_alive
 
-    def _on_error(self, request: web.BaseRequest, status: int, kind: str) -> web.StreamResponse:
-        """aiohttp could not read a head, or a handler failed."""
-        if status >= 500:
-            refusal = Refusal(500, "proxy_internal_error", "the proxy failed; its log has the reason")
-        elif kind == "LineTooLong":
-            refusal = Refusal(431, "http_request_error", "the request head is too large")
-        else:
-            refusal = malformed("this is no well-formed HTTP/1 request head")
-        return self._refusing(request, refusal, time.monotonic())
+    async def _refuse(
+        self, request: ClientRequest, refusal: Refusal, began_seconds: float | None = None
+    ) -> None:
+        line, status, ended = request.line, 0, "client-reset"
+        method, target = (line.method, line.target) if line is not None else ("-", "-")
+        reply = refusal.reply(with_body=method != "HEAD")
+        if request.has_answered:
+            # A second reply would look like part of the first: the client must see that it is broken
+            request.abort()
+            ended = "broken"
+        elif await self._close(request, reply):
+            status, ended = int(refusal.status), "refused"
+        self._tell(
+            time.monotonic() if began_seconds is None else began_seconds, client=request.peer, method=method,
+            target=target, status=status, bytes_up=0, bytes_down=0, ended=ended, **_why(refusal),
+        )  # fmt: skip
 
-    def _refusing(self, request: web.BaseRequest, refusal: Refusal, began_seconds: float) -> web.StreamResponse:
-        async def answer(request: web.BaseRequest) -> None:
-            client = _client(request)
-            sock, _ = await take_over(request)
-            reply = refusal.reply(with_body=request.method != "HEAD")
-            closing = Tunnel(client, Endpoint("", 0), began_seconds)
-            closing.task = asyncio.create_task(linger_close(sock, reply))
-            self.tunnels.add(closing)
-            closing.task.add_done_callback(lambda _: self.tunnels.discard(closing))
-            self._tell(
-                began_seconds, client=client, method=request.method, target=request.raw_path[:1024],
-                status=refusal.status, bytes_up=0, bytes_down=len(reply), ended="refused",
-                error=refusal.error, words=refusal.words,
-            )  # fmt: skip
+    async def _close(self, request: ClientRequest, reply: bytes) -> bool:
+        """Send the last bytes and close in the background; False when the client has gone."""
+        with contextlib.suppress(ConnectionError):
+            sock, _ = await request.take_over()
+            self._begin(linger_close(sock, reply), lambda: reset_socket(sock))
+            return True
+        return False
 
-        return Taken(answer)
+    def _begin(self, work: Coroutine[Any, Any, None], if_never_run: Callable[[], None]) -> None:
+        """Run what owns a client's socket; a task that is cancelled early never comes to its own clean-up."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                if_never_run()
+
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
 
     def _tell(self, began_seconds: float, **entry: Any) -> None:
         if self._log is not None:
             seconds = round(time.monotonic() - began_seconds, 6)
-            self._log({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry, "seconds": seconds})
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._log({"time": now, **entry, "seconds": seconds})
 
 
-def _client(request: web.BaseRequest) -> str:
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return str(Endpoint(*peer[:2])) if peer else "unknown"
+def _path(tunnel: Tunnel) -> dict[str, str]:
+    return {"path": tunnel.carriage.path} if tunnel.carriage is not None else {}
 
 
-def _check_host_field(request: web.BaseRequest) -> None:
-    """RFC 9112 section 3.2: a Host field that is no host[:port] is refused; which one it names is ignored."""
-    value = request.headers.get("Host", "").strip()
-    if value:
-        try:
-            read_authority(value, default_port=80)
-        except TargetMalformed:
-            raise Refused(malformed("the Host field is not of the form host or host:port")) from None
-
-
-def _is_here(host: str) -> bool:
-    """Whether an address is one of this machine's: only then can a socket be bound to it."""
-    family = socket.AF_INET6 if ipaddress.ip_address(host.partition("%")[0]).version == 6 else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        return True
-    return False
+def _why(refusal: Refusal | None) -> dict[str, str]:
+    return {"error": refusal.error, "words": refusal.words} if refusal is not None else {}

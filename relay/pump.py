@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable
 from enum import StrEnum
 
-from relay.evidence import unsent_bytes
 from relay.pump_end import Counters, TunnelEnd
+from relay.resetting import DeliverThenReset
 from relay.stream import Stream
+from relay.vanished import is_dead
 
-# How long a side that is to be reset may take to acknowledge what it is still owed.
-DRAIN_SECONDS = 10.0
-_FIRST_LOOK_SECONDS = 0.005
-_LAST_LOOK_SECONDS = 0.1
+# Nobody reads from a side while the other does not take its bytes, nor after its FIN: a reset is not seen
+# then. So each tunnel is looked at now and then; the kernel itself needs two minutes to miss a peer.
+LOOK_SECONDS = 30.0
+HALF_CLOSED_LOOK_SECONDS = 2.0
 
 
 class _End(StrEnum):
@@ -20,95 +21,142 @@ class _End(StrEnum):
     EOF = "eof"
     SOURCE_RESET = "source-reset"
     SINK_BROKEN = "sink-broken"
+    GIVEN_UP = "given-up"
 
 
-async def pump(client: Stream, target: Stream, counters: Counters) -> TunnelEnd:
+async def pump(
+    client: Stream,
+    target: Stream,
+    counters: Counters,
+    *,
+    look_seconds: float = LOOK_SECONDS,
+    half_closed_look_seconds: float = HALF_CLOSED_LOOK_SECONDS,
+) -> TunnelEnd:
     """Carry bytes until both directions have ended; both streams are closed then.
 
     A FIN is passed on as a half-close and the other direction goes on. A RST is passed on as a RST,
     but only after the other side has got all that was sent to it: a peer that closes without having read
     everything resets, and what it had sent before must still arrive.
 
-    Raises: asyncio.CancelledError, after both sides were reset.
+    Args:    look_seconds: how often a side is looked at that may have gone while nobody reads from it.
+    Raises:  asyncio.CancelledError, after both sides were reset.
     """
-
-    def count_up(size: int) -> None:
-        counters.up += size
-
-    def count_down(size: int) -> None:
-        counters.down += size
-
-    up = asyncio.create_task(_carry(client, target, count_up))
-    down = asyncio.create_task(_carry(target, client, count_down))
+    pumping = _Pump(client, target, counters)
     try:
-        return await _both(client, target, up, down)
+        return await pumping.run(look_seconds, half_closed_look_seconds)
     except BaseException:
-        await _cancel(up, down)
+        await pumping.cancel()
         client.reset()
         target.reset()
         raise
 
 
-async def _both(
-    client: Stream, target: Stream, up: asyncio.Task[_End], down: asyncio.Task[_End]
-) -> TunnelEnd:
-    await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-    first = up if up.done() else down
-    other = down if first is up else up
-    # Seen from the direction that ended first: where its bytes came from, and where they went
-    source, sink = (client, target) if first is up else (target, client)
-    source_is_client = first is up
-    match first.result():
-        case _End.EOF:
-            await sink.half_close()
-            last = await other
-            if last is _End.EOF:
-                await source.half_close()
-                await asyncio.gather(client.aclose(), target.aclose())
-                return TunnelEnd.CLIENT_CLOSED if source_is_client else TunnelEnd.TARGET_CLOSED
-            # The other direction ran from sink to source: its source was reset, or ours no longer takes
-            sink_reset = last is _End.SOURCE_RESET
-        case _End.SOURCE_RESET:
-            sink_reset = False
-            await _cancel(other)
-        case _End.SINK_BROKEN:
-            # The sink has reset; all that it sent before can still be read and is owed to the source
-            sink_reset = True
-            await other
-    dead, owed = (sink, source) if sink_reset else (source, sink)
-    dead.reset()
-    await _reset_when_delivered(owed)
-    return TunnelEnd.CLIENT_RESET if dead is client else TunnelEnd.TARGET_RESET
+class _Direction:
+    """Bytes from one stream to the other."""
+
+    def __init__(self, source: Stream, sink: Stream, count: Callable[[int], None]) -> None:
+        self.source = source
+        self.sink = sink
+        self.source_has_our_fin = False
+        self._count = count
+        self.task = asyncio.create_task(self._carry())
+
+    async def _carry(self) -> _End:
+        while True:
+            try:
+                data = await self.source.read()
+            except OSError:
+                return _End.SOURCE_RESET
+            if not data:
+                # A write that failed may have taken the error with it, but the state stays. Once it has our
+                # FIN, and we have its own, a clean end has the same state
+                was_reset = not self.source_has_our_fin and is_dead(self.source.fileno_socket())
+                return _End.SOURCE_RESET if was_reset else _End.EOF
+            try:
+                await self.sink.write(data)
+            except OSError:
+                return _End.SINK_BROKEN
+            self._count(len(data))
 
 
-async def _carry(source: Stream, sink: Stream, count: Callable[[int], None]) -> _End:
-    while True:
-        try:
-            data = await source.read()
-        except OSError:
-            return _End.SOURCE_RESET
-        if not data:
-            return _End.EOF
-        try:
-            await sink.write(data)
-        except OSError:
-            return _End.SINK_BROKEN
-        count(len(data))
+class _Pump:
+    def __init__(self, client: Stream, target: Stream, counters: Counters) -> None:
+        self._client = client
+        self._target = target
+        self._counters = counters
+        self._up = _Direction(client, target, self._count_up)
+        self._down = _Direction(target, client, self._count_down)
+
+    async def run(self, look_seconds: float, half_closed_look_seconds: float) -> TunnelEnd:
+        first, end = await self._first_end(look_seconds)
+        other = self._down if first is self._up else self._up
+        source, sink = first.source, first.sink
+        match end:
+            case _End.EOF:
+                other.source_has_our_fin = True
+                await sink.half_close()
+                last = await self._last_end(other, half_closed_look_seconds)
+                if last is _End.EOF:
+                    await source.half_close()
+                    await asyncio.gather(self._client.aclose(), self._target.aclose())
+                    return TunnelEnd.CLIENT_CLOSED if first is self._up else TunnelEnd.TARGET_CLOSED
+                # The other direction runs from sink to source: its source was reset, or ours takes no more
+                dead = sink if last is _End.SOURCE_RESET else source
+            case _End.SINK_BROKEN:
+                # The sink has reset. What it sent before can still be read, and is owed to the source
+                await self._last_end(other, half_closed_look_seconds)
+                dead = sink
+            case _:
+                dead = source
+        await self.cancel()
+        dead.reset()
+        await _reset_when_delivered(sink if dead is source else source)
+        return TunnelEnd.CLIENT_RESET if dead is self._client else TunnelEnd.TARGET_RESET
+
+    async def cancel(self) -> None:
+        for direction in (self._up, self._down):
+            direction.task.cancel()
+        await asyncio.gather(self._up.task, self._down.task, return_exceptions=True)
+
+    async def _first_end(self, look_seconds: float) -> tuple[_Direction, _End]:
+        tasks = (self._up.task, self._down.task)
+        carried = -1
+        while not any(task.done() for task in tasks):
+            await asyncio.wait(tasks, timeout=look_seconds, return_when=asyncio.FIRST_COMPLETED)
+            # A dead side whose last bytes are still being taken comes to its end by itself
+            has_stopped, carried = carried == self._carried, self._carried
+            for direction in (self._up, self._down):
+                if has_stopped and not direction.task.done() and is_dead(direction.source.fileno_socket()):
+                    return direction, _End.GIVEN_UP
+        first = self._up if self._up.task.done() else self._down
+        return first, first.task.result()
+
+    async def _last_end(self, direction: _Direction, look_seconds: float) -> _End:
+        """Wait for the second direction; its sink is not read from any more, so nobody else sees it die."""
+        carried = -1
+        while not direction.task.done():
+            await asyncio.wait({direction.task}, timeout=look_seconds)
+            has_stopped, carried = carried == self._carried, self._carried
+            if has_stopped and not direction.task.done() and is_dead(direction.sink.fileno_socket()):
+                return _End.SINK_BROKEN
+        return direction.task.result()
+
+    @property
+    def _carried(self) -> int:
+        return self._counters.up + self._counters.down
+
+    def _count_up(self, size: int) -> None:
+        self._counters.up += size
+
+    def _count_down(self, size: int) -> None:
+        self._counters.down += size
 
 
 async def _reset_when_delivered(stream: Stream) -> None:
-    """Reset, once the peer has acknowledged everything: SO_LINGER 0 throws the send queue away."""
-    sock = stream.fileno_socket()
-    look_seconds, waited_seconds = _FIRST_LOOK_SECONDS, 0.0
-    # The kernel has no event for "all acknowledged"; this is only reached at the end of a tunnel
-    while unsent_bytes(sock) and waited_seconds < DRAIN_SECONDS:
-        await asyncio.sleep(look_seconds)
-        waited_seconds += look_seconds
-        look_seconds = min(look_seconds * 2, _LAST_LOOK_SECONDS)
-    stream.reset()
-
-
-async def _cancel(*tasks: asyncio.Task[_End]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    delivered = asyncio.get_running_loop().create_future()
+    reset = DeliverThenReset(stream.fileno_socket(), lambda: delivered.set_result(None))
+    try:
+        await delivered
+    except BaseException:
+        reset.cancel()
+        raise

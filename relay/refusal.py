@@ -9,10 +9,24 @@ from relay.failure import Reason, RelayError, Stage
 
 PROXY_NAME = "framework-relay"
 
+# Methods that are forwarded: those of RFC 9110, PATCH (RFC 5789), and what WebDAV, Subversion and UPnP use.
+METHODS = (
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+    "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK", "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR",
+    "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "QUERY", "REBIND", "REPORT", "SEARCH",
+    "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+)  # fmt: skip
+ALLOW = ("Allow", ", ".join(METHODS))
+# A request in origin-form asks for a resource of the proxy itself, and it has none: this is what it is for.
+ALLOW_HERE = ("Allow", "CONNECT")
+
 
 @dataclass(frozen=True)
 class Refusal:
-    """`error` is a proxy error type of RFC 9209 section 2.3; `words` go to the client and to the log."""
+    """`error` is a proxy error type of RFC 9209 section 2.3; `words` go to the client and to the log.
+
+    The words never quote what the client sent, apart from a target that was found to be well-formed.
+    """
 
     status: int
     error: str
@@ -21,7 +35,7 @@ class Refusal:
 
     @property
     def proxy_status(self) -> str:
-        """The value of the Proxy-Status field: an RFC 8941 item with parameters."""
+        """The value of the Proxy-Status field: a token with parameters (RFC 8941 section 3.1.2)."""
         printable = "".join(c if " " <= c <= "~" else "?" for c in self.words)
         details = printable.replace("\\", "\\\\").replace('"', '\\"')
         return f'{PROXY_NAME}; error={self.error}; details="{details}"'
@@ -51,6 +65,38 @@ def malformed(words: str) -> Refusal:
 def denied(words: str) -> Refusal:
     """403: the policy says no."""
     return Refusal(HTTPStatus.FORBIDDEN, "http_request_denied", words)
+
+
+def too_slow(words: str) -> Refusal:
+    """408: the client began to send something and did not end in time."""
+    return Refusal(HTTPStatus.REQUEST_TIMEOUT, "http_request_error", words)
+
+
+def too_large(words: str) -> Refusal:
+    """431: the header section is beyond a limit."""
+    return Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", words)
+
+
+def not_for_a_proxy() -> Refusal:
+    """405: a request in origin-form, for which there are no resources here."""
+    words = "this is a proxy: send CONNECT host:port, or a request with an absolute http:// URI"
+    return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "http_request_error", words, (ALLOW_HERE,))
+
+
+def not_implemented(words: str, *fields: tuple[str, str]) -> Refusal:
+    """501: well-formed, but not known here."""
+    return Refusal(HTTPStatus.NOT_IMPLEMENTED, "proxy_internal_response", words, fields)
+
+
+def other_version() -> Refusal:
+    """505: neither HTTP/1.0 nor HTTP/1.1."""
+    words = "only HTTP/1.0 and HTTP/1.1 are spoken here"
+    return Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "proxy_internal_response", words)
+
+
+def went_in_a_circle() -> Refusal:
+    """502: our own name stands in Via already."""
+    return Refusal(HTTPStatus.BAD_GATEWAY, "proxy_loop_detected", "it has been through this proxy before")
 
 
 _BY_REASON = {

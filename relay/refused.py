@@ -7,8 +7,10 @@ import socket
 from relay.refusal import Refusal
 
 # A peer that still sends while we close would get a RST, which can destroy the reply on its way.
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 10.0
 LINGER_BYTES = 16 * 2**20
+# A peer that neither sends nor closes has what it is going to have.
+LINGER_IDLE_SECONDS = 2.0
 
 
 class Refused(Exception):
@@ -22,13 +24,16 @@ class Refused(Exception):
 async def linger_close(sock: socket.socket, reply: bytes) -> None:
     """Send `reply`, say FIN, read what still comes for a bounded time, close (RFC 9112 section 9.6)."""
     loop = asyncio.get_running_loop()
+    end = loop.time() + LINGER_SECONDS
     left_bytes = LINGER_BYTES
     try:
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
+            async with asyncio.timeout_at(end) as limit:
                 await loop.sock_sendall(sock, reply)
                 sock.shutdown(socket.SHUT_WR)
+                limit.reschedule(min(end, loop.time() + LINGER_IDLE_SECONDS))
                 while left_bytes > 0 and (data := await loop.sock_recv(sock, 65_536)):
                     left_bytes -= len(data)
+                    limit.reschedule(min(end, loop.time() + LINGER_IDLE_SECONDS))
     finally:
         sock.close()

@@ -138,7 +138,8 @@ class Hop:
         Raises: SettingsError, which never quotes the user information.
         """
         scheme, separator, rest = url.partition("://")
-        if not separator:
+        if not separator or not scheme.isalnum():
+            # Not a scheme but part of a password, which must not be quoted either
             scheme, rest = "http", url
         scheme = scheme.lower()
         userinfo, at, authority = rest.rpartition("@")
@@ -150,11 +151,14 @@ class Hop:
         if endpoint.port == 0:
             raise SettingsError(f"{what}: port 0 in {_show(authority)}; expected 1 to {MAX_PORT}")
         user, secret = _credentials(userinfo, what) if at else (None, None)
+        password = secret if secret is not None else password
+        if user is not None:
+            _check_login(user, password or "", what)
         return cls(
             endpoint,
             tls=scheme == "https",
             user=user,
-            password=secret if secret is not None else password,
+            password=password,
             ca_file=ca_file,
             verify=verify,
         )
@@ -164,9 +168,19 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     user, colon, password = userinfo.partition(":")
     try:
         decoded = [unquote_to_bytes(part).decode("utf-8") for part in (user, password)]
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise SettingsError(f"{what}: user or password is not UTF-8 once percent-decoded") from None
     return decoded[0], decoded[1] if colon else None
+
+
+def _check_login(user: str, password: str, what: str) -> None:
+    from protocol.errors import LocalWireError
+    from protocol.schemes.basic import Basic
+
+    try:
+        Basic(user, password)
+    except LocalWireError as error:
+        raise SettingsError(f"{what}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,12 @@ class Stream(Protocol):
     async def write(self, data: bytes) -> None:
         """Hand all of `data` to the kernel; waits while the peer does not read. Raises: OSError."""
 
+    def poll(self) -> bytes | None:
+        """What has come already, without waiting; None when nothing has. No task may read meanwhile.
+
+        Raises: OSError
+        """
+
     async def half_close(self) -> None:
         """Say our last word (FIN); reading goes on."""
 
@@ -58,6 +64,13 @@ class SocketStream:
     async def write(self, data: bytes) -> None:
         await self._loop.sock_sendall(self._sock, data)
 
+    def poll(self) -> bytes | None:
+        data, self._unread = self._unread, b""
+        try:
+            return data or self._sock.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+
     async def half_close(self) -> None:
         # ENOTCONN: the peer has reset meanwhile; the reader will see that
         with contextlib.suppress(OSError):
@@ -74,6 +87,11 @@ class SocketStream:
 
     def fileno_socket(self) -> socket:
         return self._sock
+
+    def detach(self) -> tuple[socket, bytes]:
+        """Give the socket away, with the bytes that were put back and not read yet."""
+        unread, self._unread = self._unread, b""
+        return self._sock, unread
 
 
 class TlsStream:
@@ -111,6 +129,17 @@ class TlsStream:
     async def write(self, data: bytes) -> None:
         self._core.encrypt(data)
         await self._flush()
+
+    def poll(self) -> bytes | None:
+        data, self._unread = self._unread, b""
+        if data:
+            return data
+        while (plaintext := self._core.decrypt()) is None:
+            ciphertext = self._below.poll()
+            if ciphertext is None:
+                return None
+            self._core.receive_data(ciphertext)
+        return plaintext
 
     async def half_close(self) -> None:
         self._core.close_notify()

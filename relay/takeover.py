@@ -1,10 +1,10 @@
-"""Take a connection away from aiohttp, early bytes included. The only file that touches its private names.
+"""aiohttp's side of the proxy: requests come in, sockets go out. Only this file touches its private names.
 
 aiohttp is held below its next minor version for that reason: these names are not its public interface.
 """
 
 import asyncio
-import os
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,10 +12,19 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import HttpRequestParser
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-OnError = Callable[[web.BaseRequest, int, str], web.StreamResponse]
+from relay.client_request import ClientRequest
+from relay.dial import reset_socket
+from relay.refusal import Refusal, malformed, too_slow
+from relay.refused import Refused
+from relay.request_gate import RequestGate
+from relay.route import Endpoint
+
+# What answers a request returns whether the connection is kept for the next one.
+OnRequest = Callable[[ClientRequest], Awaitable[bool]]
+OnRefusal = Callable[[ClientRequest, Refusal], Awaitable[None]]
 
 
 class ParserMissing(RuntimeError):
@@ -35,22 +44,95 @@ def require_c_parser() -> None:
 
 
 class _RequestHandler(RequestHandler):
-    """Keeps a connection open after FIN, and answers malformed heads in our own words."""
+    """Reads through a RequestGate, stays open after FIN, and answers what is malformed in our own words."""
 
-    __slots__ = ("_on_error", "saw_eof")
+    __slots__ = ("_server", "gate", "has_answered", "on_lost", "payload", "peer", "refusal", "saw_eof")
 
-    def __init__(self, manager: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
-        super().__init__(manager, loop=loop, **options)
-        self._on_error = manager.on_error
+    def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(server, loop=loop, **options)
+        self._server = server
+        self.gate = RequestGate()
+        self.payload = EMPTY_PAYLOAD
+        self.peer = "unknown"
+        self.refusal: Refused | None = None
         self.saw_eof = False
+        self.has_answered = False
+        self.on_lost: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self.peer = str(Endpoint(*peer[:2]))
+        # A write is over when the kernel has it: nothing is lost when the socket is taken away
+        transport.set_write_buffer_limits(0)  # type: ignore[attr-defined]
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        if not data:
+            # aiohttp's own call: its parser is to go on with what it has
+            super().data_received(data)
+        elif self.refusal is None:
+            self._admit(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        # A client may send its request and FIN in one breath (`printf ... | nc -N`): by default the
-        # connection is closed before the handler has run. A body cut short is an end, though.
+        # A client may send its request and FIN in one breath (`printf ... | nc -N`), and wants an answer
         self.saw_eof = True
-        if self._messages or self._upgraded:
-            return True
-        return self._current_request is not None and self._current_request.content.is_eof()
+        if self.gate.is_idle:
+            return False
+        if self.refusal is None and (self.gate.is_in_body or self.gate.head is None):
+            self._refuse(Refused(malformed("the client ended in the middle of its request")))
+        return True
+
+    def next_request(self) -> bool:
+        """Begin with what the client sent ahead; False when nothing can come any more."""
+        self.gate.next_request()
+        self.has_answered = False
+        if not self.saw_eof:
+            self._resume_transport_reading()
+        self._admit(b"")
+        if self.saw_eof and self.gate.head is None and self.refusal is None:
+            if self.gate.is_idle:
+                return False
+            self._refuse(Refused(malformed("the client ended in the middle of its request")))
+        return True
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client has gone, or is being cut off."""
+        return self.transport is None or self.transport.is_closing()
+
+    async def write(self, data: bytes, *, is_interim: bool) -> None:
+        """Raises: ConnectionError."""
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        self.has_answered = self.has_answered or not is_interim
+        self.transport.write(data)
+        await self._drain_helper()
+
+    async def take_over(self) -> tuple[socket.socket, bytes]:
+        """Raises: ConnectionResetError."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        transport.pause_reading()
+        sock = _own_socket(transport)
+        early = self.gate.take_early()
+        # Closes aiohttp's descriptor only; the loop calls connection_lost in its next turn
+        transport.abort()
+        await asyncio.sleep(0)
+        return sock, early
+
+    def abort(self) -> None:
+        """End with RST."""
+        if self.transport is not None:
+            with contextlib.suppress(OSError):
+                reset_socket(_own_socket(self.transport))
+            self.transport.abort()
 
     def handle_error(
         self,
@@ -59,33 +141,111 @@ class _RequestHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if status >= 500 and exc is not None:
+        if isinstance(exc, Refused):
+            refusal = exc.refusal
+        elif status < 500:
+            refusal = malformed("this is no well-formed HTTP/1 request head")
+        else:
             self.log_exception("Error handling request", exc_info=exc)
-        return self._on_error(request, status, type(exc).__name__ if exc is not None else "")
+            refusal = Refusal(500, "proxy_internal_error", "the proxy failed; its log has the reason")
+        refused = ClientRequest(self, request.content)
+        return _Answered(lambda: self._server.on_refusal(refused, refusal))
+
+    def _admit(self, data: bytes) -> None:
+        had_head = self.gate.head is not None
+        try:
+            admitted = self.gate.receive(data)
+        except Refused as error:
+            self._refuse(error, is_in_body=had_head)
+            return
+        if admitted:
+            super().data_received(admitted)
+            if not had_head and self._messages:
+                self.payload = self._messages[-1][1]
+        if self.gate.is_full:
+            self._pause_transport_reading()
+
+    def _refuse(self, error: Refused, *, is_in_body: bool | None = None) -> None:
+        """Refuse what came: through the body of the request at hand, or as an answer in its turn."""
+        self.refusal = error
+        self._pause_transport_reading()
+        if self.gate.is_in_body if is_in_body is None else is_in_body:
+            self.payload.set_exception(error)
+            return
+        self._messages.append((_ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _process_keepalive(self) -> None:
+        is_due = self._loop.time() >= self._next_keepalive_close_time
+        is_waiting = self._waiter is not None and not self._waiter.done()
+        if is_due and is_waiting and not self.gate.is_idle and self.refusal is None:
+            self._keepalive_handle = None
+            self._refuse(Refused(too_slow("the request head did not come in time")), is_in_body=False)
+        else:
+            super()._process_keepalive()
 
 
-class RawServer(web.Server):  # type: ignore[misc]
-    """aiohttp's low-level server with our request handler; it is the protocol factory of a listener."""
+def _ours(handler: RequestHandler) -> _RequestHandler:
+    """The server makes no other kind."""
+    assert isinstance(handler, _RequestHandler)
+    return handler
 
-    def __init__(self, handler: Handler, on_error: OnError, **options: Any) -> None:
-        super().__init__(handler, handler_cancellation=False, **options)
-        self.on_error = on_error
+
+def _own_socket(transport: asyncio.BaseTransport) -> socket.socket:
+    """A descriptor of our own for the client's socket; the caller closes it."""
+    own: socket.socket = transport.get_extra_info("socket").dup()
+    own.setblocking(False)
+    return own
+
+
+class RawServer(web.Server):
+    """aiohttp's low-level server with our request handler; it is the protocol factory of a listener.
+
+    Args:
+        on_request: answers one request, writing everything itself.
+        on_refusal: says no to what is no request, or to one whose answer failed.
+        head_timeout_seconds: for a whole head, and for silence between requests.
+    """
+
+    def __init__(self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float) -> None:
+        super().__init__(
+            self._handle,
+            handler_cancellation=False,
+            keepalive_timeout=head_timeout_seconds,
+            auto_decompress=False,
+            access_log=None,
+        )
+        self._on_request = on_request
+        self.on_refusal = on_refusal
 
     def __call__(self) -> RequestHandler:
         return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
+    async def stop(self) -> None:
+        """Reset every connection and cancel what answers it; all of it has ended on return."""
+        connections = [_ours(connection) for connection in self.connections]
+        tasks = [task for connection in connections if (task := connection._task_handler) is not None]
+        for connection in connections:
+            connection.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.shutdown(0)
 
-class Taken(web.StreamResponse):
-    """What a handler returns when it writes everything itself: aiohttp has nothing left to do.
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        keep_alive = await self._on_request(ClientRequest(_ours(request.protocol), request.content))
+        return _Answered(keep_alive=keep_alive)
+
+
+class _Answered(web.StreamResponse):
+    """What a handler returns that has written everything itself: aiohttp has nothing left to do.
 
     `answer`, if given, is awaited where aiohttp would have written the head.
     """
 
     def __init__(
-        self,
-        answer: Callable[[web.BaseRequest], Awaitable[None]] | None = None,
-        *,
-        keep_alive: bool = False,
+        self, answer: Callable[[], Awaitable[None]] | None = None, *, keep_alive: bool = False
     ) -> None:
         super().__init__()
         self._answer = answer
@@ -94,56 +254,10 @@ class Taken(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if self._answer is not None:
-            await self._answer(request)
-        protocol = request.protocol
-        if getattr(protocol, "saw_eof", False) and not protocol._messages:
-            # Nothing more can come: do not wait for the keep-alive timer
-            self._keep_alive = False
+            await self._answer()
+        if self._keep_alive:
+            self._keep_alive = _ours(request.protocol).next_request()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         return None
-
-
-def early_bytes(request: web.BaseRequest) -> bytes:
-    """Take the bytes that came behind the head of a CONNECT; pauses reading, so that no more come."""
-    protocol = request.protocol
-    if protocol.transport is not None:
-        protocol.transport.pause_reading()
-    tail, protocol._message_tail = protocol._message_tail, b""
-    return bytes(tail)
-
-
-async def take_over(request: web.BaseRequest) -> tuple[socket.socket, bytes]:
-    """Return the client's socket (non-blocking, ours to close) and the bytes it sent behind the head.
-
-    aiohttp's transport is aborted, which closes only its own descriptor: the connection lives on in our
-    duplicate, and aiohttp hears connection_lost, so nothing of it stays behind.
-
-    Raises: ConnectionResetError when the client has gone.
-    """
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client has gone")
-    early = early_bytes(request)
-    sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-    sock.setblocking(False)
-    transport.abort()
-    # connection_lost is called by the loop in its next turn
-    await asyncio.sleep(0)
-    return sock, early
-
-
-async def write_raw(request: web.BaseRequest, data: bytes) -> None:
-    """Write bytes of a reply as they are, with back-pressure. Raises: ConnectionResetError."""
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client has gone")
-    transport.write(data)
-    await request.protocol._drain_helper()
-
-
-def abort(request: web.BaseRequest) -> None:
-    """Cut the client off, so that it cannot take a broken reply for a whole one."""
-    if request.transport is not None:
-        request.transport.abort()

@@ -3,20 +3,20 @@
 `relay.tunnel` carries the commands out with asyncio, `relay.blocking` with threads; so both walk alike.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protocol.connect import ConnectHandshake, Reply
 from protocol.errors import StreamTruncated
-from protocol.resemblance import resembles
-from protocol.scheme import Scheme
-from protocol.schemes.basic import Basic
 from relay import __version__
 from relay.dial import Address, literal_addresses, share_of
 from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, Stage
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
+
+if TYPE_CHECKING:
+    # The reading of HTTP takes as long to import as all the rest: a ping without a proxy does without it
+    from protocol.connect import ConnectHandshake, Reply
 
 USER_AGENT = f"framework-relay/{__version__}"
 # A refusal is complete when its head is; its body is only worth a short wait.
@@ -80,10 +80,7 @@ def walk(route: Route, trace: Trace) -> Walk:
     Source: RFC 9110 section 9.3.6.
     """
     targets = [*(hop.endpoint for hop in route.hops), route.target][1:]
-    shakes = [
-        ConnectHandshake(str(target), schemes=_schemes(hop), user_agent=USER_AGENT)
-        for hop, target in zip(route.hops, targets, strict=True)
-    ]
+    shakes = [_shake(hop, target) for hop, target in zip(route.hops, targets, strict=True)]
     while True:
         yield from _dial(route, trace)
         for index, hop in enumerate(route.hops):
@@ -100,8 +97,12 @@ def walk(route: Route, trace: Trace) -> Walk:
             shake.redialled()
 
 
-def _schemes(hop: Hop) -> Sequence[Scheme]:
-    return () if hop.user is None else (Basic(hop.user, hop.password or ""),)
+def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake":
+    from protocol.connect import ConnectHandshake
+    from protocol.schemes.basic import Basic
+
+    schemes = () if hop.user is None else (Basic(hop.user, hop.password or ""),)
+    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT)
 
 
 def _dial(route: Route, trace: Trace) -> Walk:
@@ -130,7 +131,7 @@ def _dial(route: Route, trace: Trace) -> Walk:
 
 
 def _pass(
-    index: int, hop: Hop, target: str, shake: ConnectHandshake, trace: Trace
+    index: int, hop: Hop, target: str, shake: "ConnectHandshake", trace: Trace
 ) -> Generator[Command, Any, bool]:
     """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
     peer = str(hop)
@@ -138,18 +139,17 @@ def _pass(
         while not shake.done:
             if request := shake.data_to_send():
                 yield Send(request)
-            grace = BODY_GRACE_SECONDS if shake.reply is not None and not shake.reply.is_success else None
+            grace = BODY_GRACE_SECONDS if shake.awaits_body else None
             data = yield Receive(grace)
-            if data is None:
-                break
             try:
-                shake.receive_data(data)
+                # A body that does not come within the grace time is over for us
+                shake.receive_data(b"" if data is None else data)
             except StreamTruncated as error:
                 raise PeerMisbehaved(_truncated(error, peer, target, index)) from error
             if shake.must_redial:
                 return False
         reply = shake.reply
-        assert reply is not None  # done, or a grace that began with the reply
+        assert reply is not None
         step.evidence["status"] = reply.status
         step.evidence["leniencies"] = reply.leniencies
         if not reply.is_success:
@@ -158,8 +158,8 @@ def _pass(
         leftover = shake.leftover
         if not leftover and _announces_page(reply):
             leftover = (yield Receive(PORTAL_GRACE_SECONDS)) or b""
-        if resembles(leftover) in ("an HTML page", "an HTTP reply"):
-            detail = f"answered {reply.status} to CONNECT {target} and then sent {resembles(leftover)}: "
+        if page := _page_in(leftover):
+            detail = f"answered {reply.status} to CONNECT {target} and then sent {page}: "
             detail += "a login or consent page stands between, this is no tunnel"
             raise PeerMisbehaved(Failure(Stage.PROXY, Reason.PORTAL, peer, detail, index))
         if leftover:
@@ -167,16 +167,23 @@ def _pass(
     return True
 
 
-def _announces_page(reply: Reply) -> bool:
+def _announces_page(reply: "Reply") -> bool:
     return (reply.header("content-type") or "").lower().startswith("text/html")
 
 
+def _page_in(leftover: bytes) -> str | None:
+    from protocol.resemblance import resembles
+
+    found = resembles(leftover)
+    return found if found in ("an HTML page", "an HTTP reply") else None
+
+
 def _truncated(error: StreamTruncated, peer: str, target: str, index: int) -> Failure:
-    detail = f"closed the connection instead of answering CONNECT {target} ({error})"
+    detail = f"instead of answering CONNECT {target}: {error}"
     return Failure(Stage.PROXY, Reason.CLOSED, peer, detail, index)
 
 
-def _refusal(reply: Reply, shake: ConnectHandshake, peer: str, target: str, index: int) -> Failure:
+def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, index: int) -> Failure:
     """Say in words what a non-2xx reply means, with the proxy's own words behind it."""
     stage, status = Stage.PROXY, reply.status
     if status == 407 or (status == 401 and shake.credentials_sent):
@@ -197,12 +204,12 @@ def _refusal(reply: Reply, shake: ConnectHandshake, peer: str, target: str, inde
     return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
 
 
-def _offers(reply: Reply) -> str:
+def _offers(reply: "Reply") -> str:
     offered = [_clean(value.split(",")[0].split(" ")[0]) for value in reply.all("proxy-authenticate")]
     return f", offered: {', '.join(offered)}" if offered else " but offers no way to log in"
 
 
-def _own_words(reply: Reply) -> str:
+def _own_words(reply: "Reply") -> str:
     for name in ("Proxy-Status", "X-Squid-Error"):
         if value := reply.header(name):
             return f"{name}: {_clean(value)}"

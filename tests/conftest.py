@@ -11,6 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: pytest's timeout finds what hangs. The rest is as hypothesis has it.
+settings.register_profile("relay", settings.default, deadline=None)
+settings.load_profile("relay")
 
 THREAD_GRACE_SECONDS = 2.0
 """A thread that was told to stop needs a moment for it; one that was not told is still there after this."""

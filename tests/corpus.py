@@ -1,12 +1,14 @@
-"""What proxies answer to CONNECT, as data: replies to `CONNECT dest.example:5000`, each with what has to come of it.
+"""What proxies answer to CONNECT, as data: each reply with what a client has to make of it.
 
-The same cases are fed to `protocol.connect` (tests/wire), and played over real sockets to whatever opens tunnels.
+The same cases are fed to `protocol.connect` (tests/wire), and played over real sockets to whatever opens
+tunnels.
 
-The scene. A scripted proxy reads the request head, then writes `pieces`, each as a segment of its own, and does what
-`then` says. Behind it stands one origin that speaks first: it says BANNER as soon as the tunnel is open. So wherever a
-tunnel comes of a case, `pieces` carry the BANNER too, in the same segment as the head or behind it, and reading from the
-tunnel must give `early` first, whole and in order. After that, with then="open", the origin echoes: what the client
-writes comes back, until the client ends its direction; then the proxy closes.
+The scene. The client asks for dest.example:5000. A scripted proxy reads the request head, writes `pieces`,
+each as a segment of its own, and does what `then` says. Behind it stands one origin that speaks first: it
+says BANNER as soon as there is a tunnel. So wherever a case gives a tunnel, its `pieces` carry the BANNER
+too, in the segment of the head or behind it, and reading from the tunnel must give `early` first, whole and
+in order. After that, with then="open", the origin echoes: what the client writes comes back, until the client
+ends its direction; then the proxy closes.
 """
 
 from dataclasses import dataclass
@@ -36,10 +38,10 @@ class ReplyCase:
     Attributes:
         name: says what is special.
         pieces: what the proxy writes; none when it stays silent.
-        then: "open": it stays, and echoes if there is a tunnel; "eof": it closes; "rst": it resets the connection.
+        then: "open": it stays, and echoes if there is a tunnel; "eof": it closes; "rst": it resets.
         expect: what the client must make of it:
             "tunnel": an open tunnel whose first bytes are `early`;
-            "portal": HTTP says tunnel, but `early` is a web page: only somebody who looks into it can tell;
+            "portal": HTTP says tunnel, but `early` is a web page, as only a look into it can tell;
             "refused": a final reply outside 2xx, with its status, headers and body;
             "malformed": HeadMalformed, without waiting for more;
             "truncated": StreamTruncated;
@@ -235,3 +237,44 @@ MORE_REPLIES: Final = (
     ReplyCase("eof_behind_an_interim_reply", (b"HTTP/1.1 100 Continue\r\n\r\n",), "eof", "truncated"),
 )
 """More of the same, from the musts of RFC 9110 and 9112 and from what else stands on a proxy's port."""
+
+
+STATUS_LINES: Final = (
+    b"HTTP/1.1 200 OK",
+    b"HTTP/1.0 200",
+    b"HTTP/1.1 204 No Content",
+    b"HTTP/1.1 100 Continue",
+    b"HTTP/1.1 103",
+    b"HTTP/1.1 101 Switch",
+    b"HTTP/1.1 403 No",
+    b"HTTP/1.0 503 No",
+    b"HTTP/1.1 407 P",
+    b"HTTP/1.0 407 P",
+    b"HTTP/1.1\t302  Found",
+)
+OTHER_LINES: Final = (
+    b"Content-Length: 0",
+    b"Content-Length: 5",
+    b"content-length : 5, 6",
+    b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: identity",
+    b"Connection: close",
+    b"Connection: keep-alive",
+    b"Proxy-Connection: close",
+    b'Proxy-Authenticate: Basic realm="x"',
+    b"Proxy-Authenticate: NTLM, Basic",
+    b'Proxy-Authenticate: Basic realm="',
+    b"X: \xe9\x1b",
+    b" folded",
+    b"\ttabbed",
+    b"no colon",
+    b": no name",
+    b"HTTP/2 200",
+    b"",
+    b"5",
+    b"5;x=y",
+    b"0",
+    b"abcde",
+    b"<html>",
+)
+"""Lines to make other replies of, good and bad."""

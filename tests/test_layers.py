@@ -15,16 +15,17 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"dial", "evidence", "failure", "journal", "pump_end", "tls"},
+    {"dial", "evidence", "failure", "journal", "pipes", "pump_end", "tls"},
     # Values, and open connections.
-    {"foreign", "keys", "pipe", "refusal", "route", "stream", "takeover", "trace"},
+    {"foreign", "keys", "link", "pipe", "refusal", "resetting", "route", "stream", "takeover", "trace"},
     # What may be opened where, and the walk along a route as a dialogue without I/O.
-    {"access", "authority", "listening", "pump", "refused", "stdio", "walk"},
+    {"access", "authority", "listening", "pump", "refused", "splice", "stdio", "walk"},
     # Open tunnels, and what goes through one.
-    {"blocking", "fields", "packet_stream", "tunnel"},
+    {"blocking", "data_plane", "fields", "packet_stream", "tunnel"},
     {"absolute_form", "forward", "framework_client", "serving"},
     # What a command starts.
     {"emulator", "ping", "proxy"},
+    {"demo"},
     {"commands"},
 )
 """A module imports from the rows above its own only."""

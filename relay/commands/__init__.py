@@ -1,5 +1,7 @@
 """The command line: `relay COMMAND ...`. Only the command that runs is imported, so ping starts fast."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,15 +16,16 @@ COMMANDS = {
     "ping": "TMSS10Ping: time empty packets to a Framework Server",
 }
 EXIT_GOOD, EXIT_BAD, EXIT_USAGE = 0, 1, 2
+# As a shell says it of a program that SIGINT has ended.
+EXIT_INTERRUPTED = 130
 
 
 def usage() -> str:
     """The text of `relay --help`."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
-    return "\n".join(
-        ["usage: relay COMMAND [OPTIONS]", "", "commands:", *lines, "", "relay COMMAND --help tells its options."]
-    )
+    head = ["usage: relay COMMAND [OPTIONS]", "", "commands:"]
+    return "\n".join([*head, *lines, "", "relay COMMAND --help tells its options."])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,24 +39,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_GOOD
     if arguments[0] not in COMMANDS:
         known = ", ".join(COMMANDS)
-        print(f"relay: there is no command {arguments[0]!r}; expected one of {known}", file=sys.stderr)
-        return EXIT_USAGE
-    run: Callable[[Sequence[str], str], int] = import_module(f"relay.commands.{arguments[0]}").run
-    return guarded(run, arguments[1:], f"relay {arguments[0]}")
+        given = ascii(arguments[0][:80])
+        return _complain(f"relay: there is no command {given}; expected one of {known}", EXIT_USAGE)
+    return guarded(arguments[0], arguments[1:], f"relay {arguments[0]}")
 
 
-def guarded(run: Callable[[Sequence[str], str], int], arguments: Sequence[str], program: str) -> int:
-    """Run a command; turn what a person did wrong into one line and status 2, never a traceback."""
+def tmss10ping() -> int:
+    """The console script TMSS10Ping."""
+    return guarded("ping", sys.argv[1:], "TMSS10Ping")
+
+
+def guarded(command: str, arguments: Sequence[str], program: str) -> int:
+    """Run a command; whatever goes wrong becomes one line and a status, never a traceback."""
+    try:
+        status = _run(command, arguments, program)
+    except KeyboardInterrupt:
+        # Also while the command's modules are imported
+        status = EXIT_INTERRUPTED
+    except SystemExit as leaving:
+        status = int(leaving.code or 0)
+    except BrokenPipeError:
+        # Whoever read our output has gone (a closed `head`): nothing to say, nowhere to say it
+        status = EXIT_BAD
+    except OSError as error:
+        status = _complain(f"{program}: cannot go on: {error.strerror or error}", EXIT_BAD)
+    return status if _is_output_taken() else EXIT_BAD
+
+
+def _run(command: str, arguments: Sequence[str], program: str) -> int:
     from relay.failure import SettingsError
 
+    run: Callable[[Sequence[str], str], int] = import_module(f"relay.commands.{command}").run
     try:
         return run(arguments, program)
     except SettingsError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone (a closed `head`): nothing to say, nowhere to say it
-        sys.stderr.close()
-        return EXIT_BAD
+        return _complain(f"{program}: {error}", EXIT_USAGE)
+
+
+def _complain(line: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    return status
+
+
+def _is_output_taken() -> bool:
+    """Flush; False when nobody takes stdout. Else Python would fail at it, with words and status 120."""
+    is_taken = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            is_taken = is_taken and stream is not sys.stdout
+            # What is still in the buffer goes nowhere, instead of failing again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return is_taken

@@ -1,43 +1,46 @@
 """`relay ping` and `TMSS10Ping`: time empty packets to a Framework Server."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
-from relay.commands import EXIT_BAD, EXIT_GOOD, guarded
-from relay.commands.options import Parser, add_key_option, add_proxy_options, count, hops_of, seconds
+from relay.commands import EXIT_BAD, EXIT_GOOD
+from relay.commands.options import Parser, add_key_option, add_proxy_options, count, hops_of, port, seconds
 from relay.failure import SettingsError
 from relay.keys import load_key
 from relay.ping import Answer, Pinger
 from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Route
 
 
-def tmss10ping() -> int:
-    """The console script TMSS10Ping."""
-    return guarded(run, sys.argv[1:], "TMSS10Ping")
-
-
 def run(arguments: Sequence[str], program: str) -> int:
-    """Ping; 0 when every packet was answered, else 1."""
+    """Ping; 0 when every packet was answered, else 1. SIGINT and SIGTERM end it with its statistics."""
     options = _parser(program).parse_args(arguments)
-    if not options.port.isdigit() or not 0 < int(options.port[:9]) <= MAX_PORT:
-        raise SettingsError(f"-P: port {options.port!r}; expected 1 to {MAX_PORT}")
-    target = Endpoint.parse(options.host, "HOST", int(options.port))
+    target = Endpoint.parse(options.host, "HOST", options.port)
     if target.port == 0:
         raise SettingsError(f"HOST: port 0 in {options.host!r}; expected 1 to {MAX_PORT}")
     route = Route(target, hops_of(options))
     pinger = Pinger(route, load_key(options.key_file), options.wait)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _json(pinger, route, options) if options.json else _lines(pinger, route, options, program)
     finally:
+        signal.signal(signal.SIGTERM, before)
         pinger.close()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _parser(program: str) -> Parser:
     parser = Parser(program, description="Send empty packets, which need no login, and time the answers.")
     parser.add_argument("host", metavar="HOST", help="name or address of the Framework Server, or HOST:PORT")
-    parser.add_argument("-P", "--port", default=str(FRAMEWORK_PORT), help="its port (default %(default)s)")
+    parser.add_argument(
+        "-P", "--port", type=port, default=FRAMEWORK_PORT, help="its port (default %(default)s)"
+    )
     parser.add_argument("-c", "--count", type=count, default=4, help="how many pings (default %(default)s)")
     parser.add_argument(
         "-i", "--interval", type=seconds, default=1.0, metavar="SECONDS", help="from ping to ping (default 1)"
@@ -48,7 +51,7 @@ def _parser(program: str) -> Parser:
     )  # fmt: skip
     add_proxy_options(parser)
     add_key_option(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of lines")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end, no lines")
     return parser
 
 
@@ -67,8 +70,9 @@ def _lines(pinger: Pinger, route: Route, options: Any, program: str) -> int:
             else:
                 print(f"{program}: seq={answer.seq}: {answer.failure.sentence}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        # The statistics are what a person wants who stops a ping; the terminal shows ^C on this line
-        _say("")
+        # The statistics are what a person wants who stops a ping; a terminal shows ^C on this line
+        if sys.stdout is not None and sys.stdout.isatty():
+            _say("")
     for line in statistics.lines(pinger.address):
         _say(line)
     return _status(pinger)
@@ -76,15 +80,18 @@ def _lines(pinger: Pinger, route: Route, options: Any, program: str) -> int:
 
 def _json(pinger: Pinger, route: Route, options: Any) -> int:
     answers: list[dict[str, Any]] = []
+    was_interrupted = False
     try:
-        answers.extend(_as_dict(answer) for answer in pinger.pings(options.count, options.interval))
+        for answer in pinger.pings(options.count, options.interval):
+            answers.append(_as_dict(answer))  # noqa: PERF401 - what was answered before ^C is kept
     except KeyboardInterrupt:
-        pass
+        was_interrupted = True
     document = {
         "target": str(route.target),
         "address": pinger.address,
         "via": [str(hop) for hop in route.hops],
         **pinger.statistics.as_dict(),
+        "interrupted": was_interrupted,
         "answers": answers,
     }
     _say(json.dumps(document, indent=2))

@@ -1,7 +1,9 @@
 """`relay proxy`: the HTTP CONNECT proxy."""
 
+import argparse
 import json
 import re
+import secrets
 import socket
 import sys
 from collections.abc import Sequence
@@ -10,16 +12,20 @@ from typing import Any, TextIO
 
 from relay.access import Access, parse_ports
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_listen_option, listen_of, seconds
+from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
 from relay.commands.running import say, serve
 from relay.failure import SettingsError
-from relay.listening import is_public
+from relay.listening import bound_endpoint, is_public
 from relay.proxy import CONNECT_TIMEOUT_SECONDS, HEAD_TIMEOUT_SECONDS, ConnectProxy
+from relay.refusal import PROXY_NAME
 from relay.route import Endpoint
 from relay.takeover import ParserMissing, require_c_parser
+from relay.workers import MAX_WORKERS, Work, bind_for_workers, run_workers
 
 DEFAULT_LISTEN = "127.0.0.1:3128"
 PROBE_SECONDS = 5.0
+# Our refusal is a few hundred bytes.
+MAX_PROBE_BYTES = 4096
 # RFC 9110 section 7.6.3: received-by is a host or a pseudonym, which is a token
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 
@@ -38,39 +44,79 @@ def run(arguments: Sequence[str], program: str) -> int:
         return EXIT_BAD
     listen = listen_of(options.listen, DEFAULT_LISTEN)
     public = any(map(is_public, listen))
-    access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or not public)
+    access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or None)
     log_file = _open_log(options.access_log)
 
-    def log(entry: dict[str, Any]) -> None:
-        print(json.dumps(entry), file=log_file, flush=True)
+    def service(sockets: Sequence[socket.socket] | None = None) -> ConnectProxy:
+        return ConnectProxy(
+            listen,
+            access=access,
+            connect_timeout_seconds=options.connect_timeout,
+            head_timeout_seconds=options.head_timeout,
+            via=options.via,
+            log=_AccessLog(log_file, program).write if log_file is not None else None,
+            sockets=sockets,
+        )
 
-    service = ConnectProxy(
-        listen,
-        access=access,
-        connect_timeout_seconds=options.connect_timeout,
-        head_timeout_seconds=options.head_timeout,
-        via=options.via,
-        log=log if log_file is not None else None,
-    )
     if public:
         say(program, "warning: it can be reached from other machines and asks for no login")
     try:
-        return serve(program, service)
+        if options.workers == 1:
+            return serve(program, service())
+        # One name for all: a request that comes round to another worker has come round as well
+        options.via = options.via or f"relay-{secrets.token_hex(4)}"
+        return _serve_with_workers(
+            program, listen, options.workers, lambda own: serve(program, service(own), is_quiet=True)
+        )
     finally:
         if log_file is not None and log_file is not sys.stdout:
             log_file.close()
 
 
+def _serve_with_workers(program: str, listen: Sequence[Endpoint], workers: int, work: Work) -> int:
+    try:
+        bound = bind_for_workers(listen, workers)
+    except OSError as error:
+        raise SettingsError(f"--listen: {error.strerror or error}") from None
+
+    def announce() -> None:
+        for sock in bound[0]:
+            say(program, f"listening on {bound_endpoint(sock)}")
+
+    status = run_workers(bound, work, announce)
+    say(program, "stopped")
+    return status
+
+
+class _AccessLog:
+    """One JSON object per line. A full disk or a reader that has gone does not stop the proxy."""
+
+    def __init__(self, file: TextIO, program: str) -> None:
+        self._file = file
+        self._program = program
+        self._has_failed = False
+
+    def write(self, entry: dict[str, Any]) -> None:
+        try:
+            print(json.dumps(entry), file=self._file, flush=True)
+        except OSError as error:
+            if not self._has_failed:
+                say(self._program, f"--access-log: cannot write any more: {error.strerror}")
+            self._has_failed = True
+
+
 def _probe(endpoint: Endpoint, program: str) -> int:
     """For health checks: an origin-form request must get the 405 of this proxy."""
+    answer = b""
     try:
         with socket.create_connection((endpoint.host, endpoint.port), PROBE_SECONDS) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: probe\r\n\r\n")
-            answer = sock.recv(64)
+            while len(answer) < MAX_PROBE_BYTES and (data := sock.recv(MAX_PROBE_BYTES)):
+                answer += data
     except OSError as error:
         say(program, f"--probe: nothing answers on {endpoint}: {error}")
         return EXIT_BAD
-    if not answer.startswith(b"HTTP/1.1 405 "):
+    if not answer.startswith(b"HTTP/1.1 405 ") or PROXY_NAME.encode() not in answer:
         say(program, f"--probe: what answers on {endpoint} is not this proxy")
         return EXIT_BAD
     return EXIT_GOOD
@@ -85,6 +131,14 @@ def _open_log(path: str | None) -> TextIO | None:
         return Path(path).open("a", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"--access-log: cannot write {path}: {error.strerror}") from None
+
+
+def worker_count(text: str) -> int:
+    """How many workers. Raises: argparse.ArgumentTypeError."""
+    workers = count(text)
+    if workers > MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1 to {MAX_WORKERS}")
+    return workers
 
 
 def _parser(program: str) -> Parser:
@@ -106,7 +160,15 @@ def _parser(program: str) -> Parser:
         "--head-timeout", type=seconds, default=HEAD_TIMEOUT_SECONDS, metavar="SECONDS",
         help="cut off a client that has not sent a whole request head (default 30)",
     )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=worker_count, default=1, metavar="N",
+        help="processes that share the listeners, for more than one core (default 1)",
+    )  # fmt: skip
     parser.add_argument("--via", metavar="NAME", help="name in Via fields (default: a random one)")
-    parser.add_argument("--access-log", metavar="FILE", help="append one JSON line per tunnel or request; - is stdout")
-    parser.add_argument("--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there")
+    parser.add_argument(
+        "--access-log", metavar="FILE", help="append one JSON line per tunnel or request; - is stdout"
+    )
+    parser.add_argument(
+        "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
+    )
     return parser

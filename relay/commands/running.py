@@ -1,8 +1,10 @@
 """Run a long-lived service until SIGINT or SIGTERM, and say where it listens."""
 
 import asyncio
+import contextlib
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -19,29 +21,42 @@ class Service(Protocol):
 
 
 def say(program: str, text: str) -> None:
-    """One line on stderr: stdout belongs to what a command produces."""
-    print(f"{program}: {text}", file=sys.stderr, flush=True)
+    """One line on stderr: stdout belongs to what a command produces. A reader that has gone stops nothing."""
+    with contextlib.suppress(OSError):
+        print(f"{program}: {text}", file=sys.stderr, flush=True)
 
 
-def serve(program: str, service: AbstractAsyncContextManager[Any]) -> int:
-    """Start `service`, print one line per listener, and end cleanly on SIGINT and SIGTERM.
+def serve(program: str, service: AbstractAsyncContextManager[Any], *, is_quiet: bool = False) -> int:
+    """Start `service`, print one line per listener unless quiet, and end cleanly on SIGINT and SIGTERM.
 
     Raises: SettingsError when it cannot listen.
     """
     try:
-        asyncio.run(_serve(program, service))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(program, service, is_quiet))
     except OSError as error:
         raise SettingsError(f"--listen: {error.strerror or error}") from None
     return EXIT_GOOD
 
 
-async def _serve(program: str, service: AbstractAsyncContextManager[Any]) -> None:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (extra `fast`): the same tests run on both loops."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(program: str, service: AbstractAsyncContextManager[Any], is_quiet: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with service as started:
-        for endpoint in started.endpoints:
+        for endpoint in () if is_quiet else started.endpoints:
             say(program, f"listening on {endpoint}")
         await stop.wait()
-    say(program, "stopped")
+    if not is_quiet:
+        say(program, "stopped")

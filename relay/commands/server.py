@@ -1,9 +1,9 @@
 """`relay server`: the emulated Framework Server."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from relay.commands.options import Parser, add_key_option, add_listen_option, count, listen_of, seconds
 from relay.commands.running import say, serve
@@ -11,7 +11,7 @@ from relay.emulator import IDLE_TIMEOUT_SECONDS, MAX_CONNECTIONS, EmulatedServer
 from relay.failure import SettingsError
 from relay.journal import Record
 from relay.keys import load_key
-from relay.listening import is_public
+from relay.listening import allow_descriptors, is_public
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
 
@@ -22,25 +22,19 @@ def run(arguments: Sequence[str], program: str) -> int:
     key = load_key(options.key_file)
     listen = listen_of(options.listen, DEFAULT_LISTEN)
     journal = _open_journal(options.journal)
-
-    def on_end(record: Record) -> None:
-        seen = f", looks like {record.looks_like}" if record.looks_like else ""
-        say(program, f"{record.peer} {record.ended}: {record.packets_received} packets, "
-            f"{record.bytes_received} bytes in {record.seconds:.3f} s{seen}")  # fmt: skip
-        if journal is not None:
-            journal.write(json.dumps(record.as_dict()) + "\n")
-            journal.flush()
-
     for endpoint in filter(is_public, listen):
         if key.is_public:
             say(program, f"warning: {endpoint} can be reached from other machines, and the key is public: "
                 "anybody may use this server (set --key-file)")  # fmt: skip
+    if not allow_descriptors(options.max_connections):
+        say(program, f"warning: this process may not open enough files for {options.max_connections} "
+            "connections (ulimit -n): those beyond will wait")  # fmt: skip
     service = EmulatedServer(
         listen,
         key=key,
         idle_timeout_seconds=options.idle_timeout,
         max_connections=options.max_connections,
-        on_end=on_end,
+        on_end=_teller(program, options.journal, journal),
     )
     try:
         return serve(program, service)
@@ -49,13 +43,38 @@ def run(arguments: Sequence[str], program: str) -> int:
             journal.close()
 
 
-def _open_journal(path: str | None) -> TextIO | None:
+def _teller(program: str, path: str, journal: FileIO | None) -> Callable[[Record], None]:
+    is_written = True
+
+    def on_end(record: Record) -> None:
+        nonlocal is_written
+        seen = f", looks like {record.looks_like}" if record.looks_like else ""
+        why = f" ({record.detail})" if record.detail else ""
+        say(program, f"{record.peer} {record.ended}{why}: {record.packets_received} packets, "
+            f"{record.bytes_received} bytes in {record.seconds:.3f} s{seen}")  # fmt: skip
+        if journal is None:
+            return
+        try:
+            journal.write(json.dumps(record.as_dict()).encode() + b"\n")
+            is_written = True
+        except OSError as error:
+            # A full disk is no reason to stop serving; once is enough to say so
+            if is_written:
+                say(program, f"--journal: cannot write {path}: {error.strerror}")
+            is_written = False
+
+    return on_end
+
+
+def _open_journal(path: str | None) -> FileIO | None:
     if path is None:
         return None
     try:
-        return Path(path).open("a", encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"--journal: cannot write {path}: {error.strerror}") from None
+        # Unbuffered: what could not be written once must not come up again when the file is closed
+        return Path(path).open("ab", buffering=0)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"--journal: cannot write {path!r}: {why}") from None
 
 
 def _parser(program: str) -> Parser:
@@ -68,7 +87,7 @@ def _parser(program: str) -> Parser:
     )  # fmt: skip
     parser.add_argument(
         "--max-connections", type=count, default=MAX_CONNECTIONS, metavar="N",
-        help="more than so many at once are closed as soon as they come (default %(default)s)",
+        help="more than so many at once are reset as soon as they come (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--journal", metavar="FILE", help="append one JSON line per ended connection to FILE")
     return parser

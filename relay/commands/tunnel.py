@@ -57,7 +57,8 @@ def _listen(route: Route, options: Any, program: str) -> int:
             say(program, f"{carried.peer} {carried.failure.sentence}")
         elif options.verbose or carried.ended not in ("client-closed", "target-closed"):
             up, down = carried.counters.up, carried.counters.down
-            say(program, f"{carried.peer} {carried.ended}: {up} bytes up, {down} down in {carried.seconds:.3f} s")
+            took = f"{carried.seconds:.3f} s"
+            say(program, f"{carried.peer} {carried.ended}: {up} bytes up, {down} down in {took}")
 
     forwarder = Forwarder(
         listen_of(options.listen, None),
@@ -78,7 +79,7 @@ def _parser(program: str) -> Parser:
     parser.add_argument("target", metavar="TARGET", help="HOST:PORT; names are looked up by the last proxy")
     add_proxy_options(parser)
     add_listen_option(parser, None)
-    parser.add_argument("--stdio", action="store_true", help="use stdin and stdout, as for ssh's ProxyCommand")
+    parser.add_argument("--stdio", action="store_true", help="use stdin and stdout, as in ssh's ProxyCommand")
     parser.add_argument(
         "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="to open one tunnel (default 30)"
     )

@@ -95,6 +95,14 @@ def test_the_traffic_gets_through(stack: Stack) -> None:
     """The proof holds: no direct way, a way through the proxy, a killed connection made anew; exit 0."""
     proof = stack.prove()
     assert 0 == proof.returncode, proof.stdout
+    for shown in (
+        "4 of 4 pings answered",
+        "which is not us but the last proxy",
+        "killed mid-way, made anew",
+        "2 of 2 direct ways are closed",
+        "PROVEN",
+    ):
+        assert shown in proof.stdout
 
 
 @pytest.mark.parametrize("stack", [{"RELAY_ALLOW_PORT": "443"}], indirect=True)
@@ -102,7 +110,19 @@ def test_a_proxy_that_refuses_the_port_is_told(stack: Stack) -> None:
     """With port 5000 refused the proof fails: the exit code is not 0, and the reason stands in the output."""
     proof = stack.prove()
     assert 1 == proof.returncode, proof.stdout
-    assert "403" in proof.stdout
+    for shown in ("answered 403 Forbidden to CONNECT server:5000", "port 5000 is not allowed", "NOT PROVEN"):
+        assert shown in proof.stdout
+
+
+@pytest.mark.parametrize(
+    "stack", [{"COMPOSE_FILE": "docker-compose.yml:tests/compose/direct_way_open.yml"}], indirect=True
+)
+def test_a_direct_way_that_is_open_is_told(stack: Stack) -> None:
+    """Where the client reaches the server without the proxy nothing is proven: exit 1, with the reason."""
+    proof = stack.prove()
+    assert 1 == proof.returncode, proof.stdout
+    for shown in ("server:5000 can be reached without the proxy", "NOT PROVEN"):
+        assert shown in proof.stdout
 
 
 @pytest.mark.parametrize(
@@ -137,9 +157,9 @@ def test_the_proxy_is_no_router(running: Stack) -> None:
 
 def test_the_stack_stops_at_once(stack: Stack) -> None:
     """Server and proxy end with status 0 on SIGTERM; nothing has to be killed."""
-    up = stack.compose("up", "--detach", "server", "proxy")
+    up = stack.compose("up", "--detach")  # the client, last in line, waits until both are healthy
     assert 0 == up.returncode, up.stdout
-    stack.compose("stop", "--timeout", "10")
+    stack.compose("stop", "--timeout", "20", "server", "proxy")
     for service in ("server", "proxy"):
         state = stack.inspect(service)["State"]
         assert ("exited", 0) == (state["Status"], state["ExitCode"]), service

@@ -195,6 +195,7 @@ def test_an_end_inside_a_packet_is_told_at_every_cut(cut: int, drained: bool) ->
         (PING, {"frame_limit_bytes": 39}, FrameTooLarge),
         (frames_of([Packet(bytes(1_000))])[0], {"inflated_limit_bytes": 999}, InflateTooLarge),
     ],
+    ids=["a flipped bit", "text", "over the frame limit", "over the inflation limit"],  # nonces are random
 )
 def test_an_error_stays(wire: bytes, limits: dict[str, Any], expected: type[PeerWireError]) -> None:
     """After one error every later call raises that very error, and a good packet behind it is not read."""

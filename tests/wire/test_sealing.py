@@ -22,9 +22,10 @@ from protocol import (
     sealing,
     unseal,
 )
+from protocol.compression import EMPTY_GZIP, gzip
 from protocol.framing import LENGTH_BYTES, MAX_FRAME_BYTES
 from protocol.packet import MAX_SOURCE_BYTES, source_reply
-from protocol.sealing import EMPTY_GZIP, MAX_INFLATED_BYTES, OVERHEAD_BYTES, gzip
+from protocol.sealing import MAX_INFLATED_BYTES, OVERHEAD_BYTES
 
 KEY = Key(bytes(range(32)))
 NONCE = b"twelve bytes"
@@ -169,8 +170,8 @@ def test_a_member_cut_anywhere_is_malformed(cut: int) -> None:
         open_packed(PACKED[:cut])
 
 
-@pytest.mark.parametrize("behind", [b"\0", b"x" * 1_000, PACKED, EMPTY_GZIP])
-@pytest.mark.parametrize("packed", [PACKED, EMPTY_GZIP])
+@pytest.mark.parametrize("behind", [b"\0", b"x" * 1_000, PACKED, EMPTY_GZIP], ids=["0", "x", "text", "empty"])
+@pytest.mark.parametrize("packed", [PACKED, EMPTY_GZIP], ids=["text", "empty"])
 def test_nothing_may_follow_the_member(packed: bytes, behind: bytes) -> None:
     """Exactly one member: neither padding nor a second one."""
     with pytest.raises(BodyMalformed, match=f"{len(behind)} bytes follow"):

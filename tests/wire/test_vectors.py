@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import protocol
 from protocol import Direction, Key, PacketConnection, PeerWireError, seal, unseal
-from protocol.sealing import EMPTY_GZIP, gzip
+from protocol.compression import EMPTY_GZIP, gzip
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "vectors"

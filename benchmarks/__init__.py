@@ -1,0 +1,1 @@
+"""Interleaved comparisons of the proxy and the server with real peers (docs/performance.md)."""

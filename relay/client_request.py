@@ -1,0 +1,105 @@
+"""ClientRequest: one request as the rest of the proxy sees it, free of aiohttp."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from relay.request_gate import RequestGate
+from relay.request_head import RequestHead, RequestLine
+
+
+class Connection(Protocol):
+    """The client's connection."""
+
+    peer: str
+    gate: RequestGate
+    has_answered: bool
+    on_lost: Callable[[], None] | None
+
+    @property
+    def is_lost(self) -> bool: ...
+
+    async def write(self, data: bytes, *, is_interim: bool) -> None: ...
+
+    async def take_over(self) -> tuple[socket.socket, bytes]: ...
+
+    def abort(self) -> None: ...
+
+
+class Body(Protocol):
+    """The bytes of a body as they come."""
+
+    def iter_any(self) -> AsyncIterator[bytes]: ...
+
+
+class ClientRequest:
+    """The head, the body, and the way back to the client."""
+
+    def __init__(self, connection: Connection, body: Body) -> None:
+        self.peer = connection.peer
+        self._connection = connection
+        self._body = body
+
+    @property
+    def head(self) -> RequestHead:
+        """The head; only a request that was refused may have none."""
+        head = self._connection.gate.head
+        assert head is not None
+        return head
+
+    @property
+    def line(self) -> RequestLine | None:
+        """The request line, None when not even that could be read."""
+        return self._connection.gate.line
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client has gone, or is being cut off."""
+        return self._connection.is_lost
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether bytes of a final reply have been written."""
+        return self._connection.has_answered
+
+    @property
+    def body_is_whole(self) -> bool:
+        """Whether the client has sent all of the body."""
+        return not self._connection.gate.is_in_body
+
+    def on_lost(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called when the client resets the connection; None takes it back."""
+        self._connection.on_lost = call
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body as it comes.
+
+        Raises: Refused when it is malformed, ConnectionError when the client has gone.
+        """
+        try:
+            async for data in self._body.iter_any():
+                yield data
+        except RuntimeError:
+            # aiohttp's word for it, when the client went while nobody was reading
+            raise ConnectionResetError("the client has gone") from None
+
+    async def write(self, data: bytes, *, is_interim: bool = False) -> None:
+        """Hand all of `data` to the kernel; waits while the client does not read.
+
+        Args:    is_interim: these are whole 1xx replies; a final one, even a refusal, can still follow.
+        Raises:  ConnectionError.
+        """
+        await self._connection.write(data, is_interim=is_interim)
+
+    async def take_over(self) -> tuple[socket.socket, bytes]:
+        """Return the client's socket (non-blocking, ours to close) and the bytes it sent behind the request.
+
+        The HTTP server lets go of the connection: nothing of it stays behind.
+
+        Raises: ConnectionResetError when the client has gone.
+        """
+        return await self._connection.take_over()
+
+    def abort(self) -> None:
+        """Cut the client off with RST, so that it cannot take a broken reply for a whole one."""
+        self._connection.abort()

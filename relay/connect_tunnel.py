@@ -1,0 +1,81 @@
+"""One CONNECT tunnel of the proxy, from the dial to its end."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from relay.data_plane import Carriage, DataPlane
+from relay.failure import RelayError
+from relay.pump_end import Counters, TunnelEnd
+from relay.refusal import Refusal, unreachable
+from relay.refused import Refused, linger_close
+from relay.route import Endpoint
+from relay.stream import SocketStream
+
+# No Content-Length, no Transfer-Encoding (RFC 9110 section 9.3.6): what follows belongs to the tunnel.
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+@dataclass(eq=False)
+class Tunnel:
+    """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called."""
+
+    client: str
+    target: Endpoint
+    began_seconds: float
+    on_end: Callable[["Tunnel"], None]
+    carriage: Carriage | None = None
+    status: int = 0
+    ended: str = str(TunnelEnd.STOPPED)
+    refusal: Refusal | None = None
+
+    @property
+    def counters(self) -> Counters:
+        """Bytes carried so far, live."""
+        return self.carriage.counters if self.carriage is not None else Counters()
+
+    async def run(
+        self,
+        sock: socket.socket,
+        early: bytes,
+        dial: Callable[[Endpoint], Awaitable[SocketStream]],
+        plane: DataPlane,
+    ) -> None:
+        """Dial, answer, and hand both sides to the data plane, which goes on when this has returned.
+
+        `sock`, the client's, is ours to close.
+        """
+        client = SocketStream(sock, early)
+        is_carried = False
+        try:
+            target = await dial(self.target)
+            is_carried = await self._carry(client, target, plane)
+        except (RelayError, Refused) as error:
+            await self._refuse(sock, error.refusal if isinstance(error, Refused) else unreachable(error))
+        finally:
+            if not is_carried:
+                client.reset()
+                self.on_end(self)
+
+    async def _refuse(self, sock: socket.socket, refusal: Refusal) -> None:
+        self.refusal, self.status, self.ended = refusal, int(refusal.status), "refused"
+        await linger_close(sock, refusal.reply())
+
+    async def _carry(self, client: SocketStream, target: SocketStream, plane: DataPlane) -> bool:
+        try:
+            await client.write(ESTABLISHED)
+        except OSError:
+            # It left while we dialled
+            self.ended = str(TunnelEnd.CLIENT_RESET)
+            target.reset()
+            return False
+        except BaseException:
+            target.reset()
+            raise
+        self.status = 200
+        self.carriage = plane.carry(client, target, self._carried)
+        return True
+
+    def _carried(self, end: TunnelEnd) -> None:
+        self.ended = str(end)
+        self.on_end(self)

@@ -1,0 +1,69 @@
+"""DataPlane: gives each tunnel its path, when it starts: the kernel's where that is possible, else chunks."""
+
+import asyncio
+from collections.abc import Callable
+
+from relay.link import Link
+from relay.pump import pump
+from relay.pump_end import Counters, TunnelEnd
+from relay.splice import IS_AVAILABLE, SplicePlane
+from relay.stream import SocketStream, Stream
+
+OnEnd = Callable[[TunnelEnd], None]
+
+
+class Carriage:
+    """One tunnel under way: its path, and its byte counters, live."""
+
+    __slots__ = ("_counted", "path")
+
+    def __init__(self, path: str, counted: Link | Counters) -> None:
+        self.path = path
+        self._counted = counted
+
+    @property
+    def counters(self) -> Counters:
+        """Bytes carried so far."""
+        return self._counted.counters if isinstance(self._counted, Link) else self._counted
+
+
+class DataPlane:
+    """Carries the tunnels of one event loop.
+
+    Plain sockets on Linux take splice(2); TLS, and systems without it, take the chunk path.
+    """
+
+    def __init__(self) -> None:
+        self._splice: SplicePlane | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def carry(self, client: Stream, target: Stream, on_end: OnEnd) -> Carriage:
+        """Take both streams and carry their bytes until both have ended; then call `on_end` once."""
+        if IS_AVAILABLE and isinstance(client, SocketStream) and isinstance(target, SocketStream):
+            if self._splice is None:
+                self._splice = SplicePlane()
+            near, early = client.detach()
+            far, greeting = target.detach()
+            return Carriage("splice", self._splice.add(near, far, on_end, early=early, greeting=greeting))
+        counters = Counters()
+
+        async def run() -> None:
+            end = TunnelEnd.STOPPED
+            try:
+                end = await pump(client, target, counters)
+            finally:
+                on_end(end)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return Carriage("chunks", counters)
+
+    async def aclose(self) -> None:
+        """Reset every tunnel at once."""
+        if self._splice is not None:
+            self._splice.close()
+            self._splice = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,143 @@
+"""One tunnel on the fast path, as two halves that move bytes; when they do is up to `relay.splice`."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from relay.pipes import PIPE_BYTES, Pipe, PipePool
+from relay.pump_end import Counters, TunnelEnd
+
+# What a plain read takes at most; one that fills it is a burst, and the half goes over to splice.
+READ_BYTES = 16_384
+_SPLICE_FLAGS = 0x01 | 0x02  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK (splice(2))
+
+
+class Half:
+    """One direction of a tunnel: from `source` to `sink`, both descriptors.
+
+    `pending` and `held` are bytes on their way: in user space, and in the pipe. `is_ending`: an event said
+    that an end may follow what can be read, so a short read is not the last one.
+    """
+
+    __slots__ = (
+        "burst_bytes", "count", "held", "is_bursting", "is_done", "is_ending", "is_queued", "link", "pending",
+        "pipe", "sink", "source", "source_ended",
+    )  # fmt: skip
+
+    def __init__(self, link: "Link", source: int, sink: int, pending: bytes) -> None:
+        self.link = link
+        self.source = source
+        self.sink = sink
+        self.pending = pending
+        self.pipe: Pipe | None = None
+        self.held = 0
+        self.is_bursting = False
+        self.burst_bytes = 0
+        self.count = 0
+        self.source_ended = False
+        self.is_ending = False
+        self.is_done = False
+        self.is_queued = False
+
+    @property
+    def other(self) -> "Half":
+        """The way back."""
+        return self.link.down if self is self.link.up else self.link.up
+
+    def read(self, pipes: PipePool) -> int | None:
+        """Take bytes from the source; only when nothing is pending or held.
+
+        Returns: how many, 0 at the end of the source; None when nothing more need be read before the next
+                 event: `pending` may hold some bytes then.
+        Raises:  OSError when the source was reset.
+        """
+        try:
+            if self.is_bursting:
+                return self._splice_in(pipes)
+            data = os.read(self.source, READ_BYTES)
+        except BlockingIOError:
+            return None
+        self.pending = data
+        size = len(data)
+        if size == 0:
+            self.source_ended = True
+        elif size == READ_BYTES:
+            self.is_bursting = True
+        elif not self.is_ending:
+            # A short read has emptied the socket, and what comes later is a new edge (epoll(7)): the next
+            # read, which would only say EAGAIN, is spared
+            return None
+        return size
+
+    def _splice_in(self, pipes: PipePool) -> int | None:
+        if self.pipe is None:
+            self.pipe = pipes.take()
+            if self.pipe is None:
+                # No descriptor left for a pipe: plain reads carry the bytes as well
+                data = os.read(self.source, READ_BYTES)
+                self.pending, self.source_ended = data, not data
+                return len(data)
+        try:
+            size = os.splice(self.source, self.pipe[1], PIPE_BYTES, flags=_SPLICE_FLAGS)
+        except BlockingIOError:
+            # The pipe is empty, so it is the socket that is. Idle halves hold no pipe; after a large burst
+            # the next bytes most likely begin another.
+            self.release(pipes)
+            self.is_bursting = self.burst_bytes > READ_BYTES
+            self.burst_bytes = 0
+            return None
+        self.held = size
+        self.burst_bytes += size
+        self.source_ended = size == 0
+        return size
+
+    def write(self) -> bool:
+        """Hand on what waits; True when nothing waits any more. Raises: OSError when the sink was reset."""
+        try:
+            while self.pending:
+                size = os.write(self.sink, self.pending)
+                self.count += size
+                self.pending = self.pending[size:] if size < len(self.pending) else b""
+            while self.held:
+                assert self.pipe is not None
+                size = os.splice(self.pipe[0], self.sink, self.held, flags=_SPLICE_FLAGS)
+                self.held -= size
+                self.count += size
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self, pipes: PipePool) -> None:
+        """Give the pipe back, if one is lent; what it still holds is lost."""
+        if self.pipe is not None:
+            pipes.give_back(self.pipe, is_empty=self.held == 0)
+            self.pipe = None
+        self.held = 0
+
+
+class Link:
+    """One tunnel on the fast path."""
+
+    __slots__ = ("broken", "client", "down", "first_end", "is_over", "on_end", "target", "up")
+
+    def __init__(
+        self,
+        client: socket.socket,
+        target: socket.socket,
+        on_end: Callable[[TunnelEnd], None],
+        early: bytes,
+        greeting: bytes,
+    ) -> None:
+        self.client = client
+        self.target = target
+        self.up = Half(self, client.fileno(), target.fileno(), early)
+        self.down = Half(self, target.fileno(), client.fileno(), greeting)
+        self.on_end = on_end
+        self.first_end: TunnelEnd | None = None
+        self.broken: Half | None = None
+        self.is_over = False
+
+    @property
+    def counters(self) -> Counters:
+        """Bytes that were handed on so far, both ways; live while the tunnel runs."""
+        return Counters(self.up.count, self.down.count)

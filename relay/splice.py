@@ -1,0 +1,267 @@
+"""The fast path: carry the bytes of all tunnels of a loop with splice(2), without a task or timer for each.
+
+One edge-triggered epoll (epoll(7)) holds every socket, registered once, and is itself one reader of the
+event loop. A direction of a tunnel is a `Half`. Small messages take read and write; a burst is spliced
+through a pipe and never enters user space.
+
+Rules that keep it correct:
+- a half reads only when nothing is waiting to be written, so EAGAIN from a read can only mean that the
+  socket is empty, and never that the pipe is full;
+- flags of an event are only hints to try: what a system call says decides, so an event that was meant for
+  an earlier socket of the same number does no harm;
+- an error when writing ends only that direction; what the broken side had sent before is still read.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from relay.dial import reset_socket
+from relay.link import Half, Link
+from relay.pipes import PipePool
+from relay.pump_end import TunnelEnd
+from relay.resetting import DELIVERY_SECONDS, DeliverThenReset
+from relay.vanished import is_dead
+
+IS_AVAILABLE = hasattr(os, "splice") and hasattr(select, "epoll")
+
+# What a half may carry in one turn before others come to theirs.
+QUANTUM_BYTES = 262_144
+# How many turns of queued halves follow each other before the event loop has its own turn.
+TURNS = 8
+MAX_EVENTS = 512
+
+if IS_AVAILABLE:
+    _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+    _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+    _ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+    _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+
+
+class SplicePlane:
+    """Carries all tunnels of the running loop, in which it must be made; `close` ends them by RST."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._epoll = select.epoll()
+        self._reading: dict[int, Half] = {}
+        self._writing: dict[int, Half] = {}
+        self._queue: deque[Half] = deque()
+        self._resets: dict[Link, DeliverThenReset] = {}
+        self._links: set[Link] = set()
+        self._turn_is_due = False
+        self.pipes = PipePool()
+        self._loop.add_reader(self._epoll.fileno(), self._turn)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def add(
+        self,
+        client: socket.socket,
+        target: socket.socket,
+        on_end: Callable[[TunnelEnd], None],
+        *,
+        early: bytes = b"",
+        greeting: bytes = b"",
+    ) -> Link:
+        """Carry bytes between two connected, non-blocking sockets, which are ours to close from now on.
+
+        Args: on_end: called once, when both are closed; that can be before this returns.
+              early: bytes of the client that were read already. greeting: the same of the target.
+        """
+        link = Link(client, target, on_end, early, greeting)
+        self._links.add(link)
+        for half in (link.up, link.down):
+            self._reading[half.source] = half
+            self._writing[half.sink] = half
+        self._epoll.register(link.up.source, _EVENTS)
+        self._epoll.register(link.down.source, _EVENTS)
+        # The registration reports what the sockets have; only what was read before needs a push
+        for half in (link.up, link.down):
+            if half.pending and not link.is_over:
+                self._run(half)
+        self._schedule()
+        return link
+
+    def close(self) -> None:
+        """Reset every tunnel at once."""
+        for link in list(self._links):
+            if link in self._resets:
+                self._resets.pop(link).cancel()
+            self._finish(link, TunnelEnd.STOPPED)
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+        self.pipes.close()
+
+    def _schedule(self) -> None:
+        """See to it that queued halves get their turn although no event may come."""
+        if self._queue and not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Fresh events, then a half that used up its quantum, and again: small messages never wait long."""
+        self._turn_is_due = False
+        for _ in range(TURNS):
+            if self._epoll.closed:
+                return
+            for descriptor, flags in self._epoll.poll(0, MAX_EVENTS):
+                self._wake(descriptor, flags)
+            if not self._queue:
+                return
+            half = self._queue.popleft()
+            half.is_queued = False
+            self._run(half)
+        self._schedule()
+
+    def _wake(self, descriptor: int, flags: int) -> None:
+        if flags & _READABLE:
+            half = self._reading.get(descriptor)
+            if half is not None:
+                if flags & _ENDING:
+                    half.is_ending = True
+                if half.is_bursting:
+                    self._enqueue(half)
+                elif not half.is_queued:
+                    self._run(half)
+        if flags & _WRITABLE:
+            half = self._writing.get(descriptor)
+            # Only a half that waits for its sink has anything to do
+            if half is not None and (half.pending or half.held):
+                self._enqueue(half)
+        if flags & select.EPOLLERR:
+            self._see_dead(self._reading.get(descriptor))
+
+    def _see_dead(self, half: Half | None) -> None:
+        """Nobody reads from a source behind its FIN, nor while the sink takes nothing: see its reset here."""
+        if half is None or half.link.is_over:
+            return
+        source = half.link.client if half is half.link.up else half.link.target
+        if half.is_done:
+            if not half.other.is_done and is_dead(source):
+                self._sink_broke(half.other)
+        elif half.pending or half.held:
+            self._loop.call_later(DELIVERY_SECONDS, self._give_up, half, half.count)
+
+    def _give_up(self, half: Half, count: int) -> None:
+        """The source is dead, and its last bytes wait for a sink that may never take them."""
+        if half.is_done or not (half.pending or half.held):
+            return
+        if half.count == count:
+            self._reset(half)
+        else:
+            self._loop.call_later(DELIVERY_SECONDS, self._give_up, half, half.count)
+
+    def _enqueue(self, half: Half) -> None:
+        if not half.is_queued:
+            half.is_queued = True
+            self._queue.append(half)
+
+    def _run(self, half: Half) -> None:
+        """Carry until the source is empty, the sink is full, the quantum is used up, or it ends."""
+        carried = 0
+        while not half.is_done:
+            if (half.pending or half.held) and not self._write(half):
+                return
+            if half.source_ended:
+                self._pass_on_end(half)
+                return
+            if carried >= QUANTUM_BYTES:
+                self._enqueue(half)
+                return
+            try:
+                size = half.read(self.pipes)
+            except OSError:
+                self._reset(half)
+                return
+            if size is None:
+                # A short read: hand it on, the next event says when to go on
+                self._write(half)
+                return
+            carried += size
+
+    def _write(self, half: Half) -> bool:
+        try:
+            return half.write()
+        except OSError:
+            self._sink_broke(half)
+            return False
+
+    def _pass_on_end(self, half: Half) -> None:
+        """The source has said its last word and all of it is handed on."""
+        link, other = half.link, half.other
+        half.is_done = True
+        half.release(self.pipes)
+        if link.broken is other:
+            # The source was reset earlier, when we wrote to it; the error was spent there
+            self._reset(half)
+            return
+        with contextlib.suppress(OSError):
+            (link.target if half is link.up else link.client).shutdown(socket.SHUT_WR)
+        if link.first_end is None:
+            link.first_end = TunnelEnd.CLIENT_CLOSED if half is link.up else TunnelEnd.TARGET_CLOSED
+        if other.is_done:
+            self._finish(link, link.first_end)
+
+    def _sink_broke(self, half: Half) -> None:
+        """The sink has reset. What it sent before is still owed to the other side."""
+        link, other = half.link, half.other
+        half.is_done = True
+        half.pending = b""
+        half.release(self.pipes)
+        link.broken = half
+        if other.is_done:
+            self._reset(other)
+            return
+        other.is_ending = True
+        if not other.is_queued:
+            self._run(other)
+
+    def _reset(self, half: Half) -> None:
+        """The source of `half` was reset: its sink gets a RST too, once it has all that it is owed."""
+        link = half.link
+        if link.is_over:
+            return
+        is_client = half is link.up
+        end = TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET
+        dead, owed = (link.client, link.target) if is_client else (link.target, link.client)
+        self._forget(link)
+        reset_socket(dead)
+
+        def done() -> None:
+            self._resets.pop(link, None)
+            self._links.discard(link)
+            link.on_end(end)
+
+        reset = DeliverThenReset(owed, done)
+        if link in self._links:
+            self._resets[link] = reset
+
+    def _finish(self, link: Link, end: TunnelEnd) -> None:
+        self._forget(link)
+        for sock in (link.client, link.target):
+            if end is TunnelEnd.STOPPED:
+                reset_socket(sock)
+            else:
+                sock.close()
+        self._links.discard(link)
+        link.on_end(end)
+
+    def _forget(self, link: Link) -> None:
+        """Take both sockets out of the epoll and the tables; give pipes back."""
+        if link.is_over:
+            return
+        link.is_over = True
+        for half in (link.up, link.down):
+            half.is_done = True
+            half.pending = b""
+            half.release(self.pipes)
+            self._reading.pop(half.source, None)
+            self._writing.pop(half.sink, None)
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(half.source)

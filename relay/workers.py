@@ -1,0 +1,114 @@
+"""Several processes behind one address: SO_REUSEPORT (socket(7)) lets the kernel share out connections."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from relay.listening import listen_on
+from relay.route import Endpoint
+
+# One process for each core is useful; more than this is a slip of the finger.
+MAX_WORKERS = 64
+
+
+def bind_for_workers(endpoints: Sequence[Endpoint], workers: int) -> list[list[socket.socket]]:
+    """Listening sockets for each worker, all on the same addresses; port 0 becomes one free port for all.
+
+    Raises: OSError that names the endpoint; nothing stays open then.
+    """
+    bound = [listen_on(endpoints, share_port=True)]
+    same = [Endpoint(*sock.getsockname()[:2]) for sock in bound[0]]
+    try:
+        bound.extend(listen_on(same, share_port=True) for _ in range(workers - 1))
+    except OSError:
+        for sockets in bound:
+            for sock in sockets:
+                sock.close()
+        raise
+    return bound
+
+
+Work = Callable[[Sequence[socket.socket]], int]
+
+
+def run_workers(
+    bound: Sequence[Sequence[socket.socket]], work: Work, announce: Callable[[], None]
+) -> int:
+    """Fork one process per list of sockets, let each `work`, and return the worst of their exit statuses.
+
+    `announce` is called when all of them run and signals are heard.
+
+    SIGTERM and SIGINT are passed on as SIGTERM. When one worker ends by itself the others are ended too: a
+    proxy that answers on half of its connections is harder to see than one that is down.
+    """
+    family = _Family()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, family.stop)
+    for sockets in bound:
+        family.fork(sockets, bound, work)
+    announce()
+    for sockets in bound:
+        for sock in sockets:
+            sock.close()
+    return family.wait()
+
+
+class _Family:
+    """The worker processes, by pid."""
+
+    def __init__(self) -> None:
+        self._children: set[int] = set()
+        self._stopping = False
+
+    def fork(
+        self, own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
+    ) -> None:
+        child = os.fork()
+        if child == 0:
+            _be_worker(own, bound, work)
+        self._children.add(child)
+        if self._stopping:
+            self.stop()
+
+    def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
+        self._stopping = True
+        for child in self._children:
+            os.kill(child, signal.SIGTERM)
+
+    def wait(self) -> int:
+        worst = 0
+        while self._children:
+            child, status = os.waitpid(-1, 0)
+            code = os.waitstatus_to_exitcode(status)
+            self._children.discard(child)
+            # A worker that was told to end before it could listen to signals has ended as it was told
+            worst = max(worst, 0 if self._stopping and code == -signal.SIGTERM else abs(code))
+            if not self._stopping:
+                words = f"relay: worker {child} ended by itself (status {code}); ending the others"
+                print(words, file=sys.stderr, flush=True)
+                worst = max(worst, 1)
+                self.stop()
+        return worst
+
+
+def _be_worker(
+    own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
+) -> None:
+    """Never returns: a worker must not run what comes behind the fork in its parent."""
+    status = 1
+    try:
+        for sockets in bound:
+            if sockets is not own:
+                for sock in sockets:
+                    sock.close()
+        # ^C reaches the whole foreground group; the parent passes it on once
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        status = work(own)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
