@@ -52,7 +52,7 @@ FULL = Settings(
 QUICK = Settings(
     "quick",
     Plan(7, WORKLOADS, scale=0.6),
-    peers=tuple(PEER_BY_KEY[key] for key in ("squid", "relay", "relay_log", "streams", "server")),
+    peers=tuple(PEER_BY_KEY[key] for key in ("squid", "relay", "relay_log", "streams_asyncio", "server")),
     idle_counts=(MANY,),
     idle_peers=("relay",),
     idle_seconds=3.0,

@@ -60,6 +60,7 @@ def _made_with(run: Run) -> str:
         ["machine", f"{machine['processors']} x {machine['processor']} ({pinned}), {machine['memory']}"],
         ["load average at the start", machine["load_average"]],
         ["system", f"{machine['system']}, {machine['kernel']}"],
+        ["network", machine["network"]],
         ["relay", f"{machine['commit']}, Python {machine['python']}, {machine['libraries']}"],
     ]
     rows += [[peer["label"], peer["version"]] for peer in run["peers"].values() if peer["version"]]

@@ -20,6 +20,7 @@ def describe() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
+        "network": _network(),
         "python": sys.version.split()[0],
         "libraries": ", ".join(_libraries()),
         "commit": _commit(),
@@ -32,6 +33,14 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _network() -> str:
+    """What the kernel does to every packet on loopback, ours and the peers' alike."""
+    control = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    tracked = Path("/proc/sys/net/netfilter/nf_conntrack_count").exists()
+    words = control.read_text().strip() if control.exists() else "unknown"
+    return f"TCP congestion control {words}, connection tracking {'loaded' if tracked else 'not loaded'}"
 
 
 def _libraries() -> list[str]:

@@ -76,7 +76,7 @@ def _pings(key: str, title: str, connections: int, count: int) -> Workload:
         "warm": 0,
         "messages": "{messages}",
     }
-    return Workload(key, title, "ping", "rtt", options, _answers, "count", "streams")
+    return Workload(key, title, "ping", "rtt", options, _answers, "count", "streams_asyncio")
 
 
 MIXED_OPTIONS: Options = {

@@ -164,23 +164,25 @@ class ConnectProxy:
         )  # fmt: skip
 
     async def _forward(self, request: ClientRequest, began_seconds: float) -> bool:
-        line, done, is_refused = request.head.line, Forwarded(), False
+        line, done = request.head.line, Forwarded()
+
+        def tell() -> None:
+            self._tell(
+                began_seconds, client=request.peer, method=line.method, target=line.target, status=done.status,
+                bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
+            )  # fmt: skip
+
         try:
             await forward(
                 request, done, dial=self._dialler.dial, access=self.access, via=self.via,
                 answer_seconds=self._answer_timeout_seconds,
             )  # fmt: skip
-        except Refused:
-            is_refused = True
-            raise
         except ConnectionError:
             done.ended, done.keep_alive = "client-reset", False
-        finally:
-            if not is_refused:
-                self._tell(
-                    began_seconds, client=request.peer, method=line.method, target=line.target,
-                    status=done.status, bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
-                )  # fmt: skip
+        except asyncio.CancelledError:
+            tell()
+            raise
+        tell()
         if not done.keep_alive:
             await self._close(request, b"")
         return done.keep_alive

@@ -3,6 +3,7 @@
 `relay.tunnel` carries the commands out with asyncio, `relay.blocking` with threads; so both walk alike.
 """
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ USER_AGENT = f"framework-relay/{__version__}"
 BODY_GRACE_SECONDS = 1.0
 # A 2xx that announces an HTML body: wait so long for the page before believing that it is a tunnel.
 PORTAL_GRACE_SECONDS = 0.5
-MAX_QUOTE_CHARACTERS = 160
+MAX_QUOTE_CHARACTERS = 320
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,17 @@ def _pass(
 ) -> Generator[Command, Any, bool]:
     """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
     peer = str(hop)
+    body_ends = 0.0
     with trace.step(Stage.PROXY, peer, index) as step:
         while not shake.done:
             if request := shake.data_to_send():
                 yield Send(request)
-            grace = BODY_GRACE_SECONDS if shake.awaits_body else None
-            data = yield Receive(grace)
+            if shake.awaits_body:
+                body_ends = body_ends or time.monotonic() + BODY_GRACE_SECONDS
+                data = yield Receive(max(0.0, body_ends - time.monotonic()))
+            else:
+                body_ends = 0.0
+                data = yield Receive()
             try:
                 # A body that does not come within the grace time is over for us
                 shake.receive_data(b"" if data is None else data)

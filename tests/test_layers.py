@@ -15,22 +15,27 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"dial", "evidence", "failure", "journal", "pipes", "pump_end", "tls"},
+    {"dial", "evidence", "failure", "journal", "pipes", "pump_end", "tls", "vanished"},
     # Values, and open connections.
-    {"foreign", "keys", "link", "pipe", "refusal", "resetting", "route", "stream", "takeover", "trace"},
-    # What may be opened where, and the walk along a route as a dialogue without I/O.
-    {"access", "authority", "listening", "pump", "refused", "splice", "stdio", "walk"},
-    # Open tunnels, and what goes through one.
-    {"blocking", "data_plane", "fields", "packet_stream", "tunnel"},
-    {"absolute_form", "forward", "framework_client", "serving"},
+    {"foreign", "keys", "link", "pipe", "refusal", "resetting", "route", "serving", "stream", "trace"},
+    # What may be opened where, what carries bytes, and the walk along a route as a dialogue without I/O.
+    {"access", "authority", "listening", "packet_stream", "pump", "refused", "splice", "stdio", "walk"},
+    # Open tunnels, and what goes through one; origin servers.
+    {"blocking", "data_plane", "emulator", "origin", "request_head", "tunnel", "workers"},
+    {"connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},
+    # One request of the proxy, from its head to its reply.
+    {"reply_head", "request_gate"},
+    {"client_request"},
+    {"exchange", "takeover"},
+    {"absolute_form"},
     # What a command starts.
-    {"emulator", "ping", "proxy"},
+    {"proxy"},
     {"demo"},
     {"commands"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"absolute_form", "fields", "proxy", "takeover"}
+AIOHTTP_MODULES = {"proxy", "takeover"}
 """The proxy's side; every other command starts without aiohttp."""
 
 NOT_BYTES = {

@@ -141,7 +141,18 @@ def made_run(our_cpu: int) -> dict[str, Any]:
         "options": {"conns": 1},
     }
     machine = dict.fromkeys(
-        ("date", "processor", "processors", "memory", "kernel", "system", "python", "libraries", "commit"),
+        (
+            "date",
+            "processor",
+            "processors",
+            "memory",
+            "kernel",
+            "system",
+            "network",
+            "python",
+            "libraries",
+            "commit",
+        ),
         "x",
     )
     idle = {"tunnels": 1_000, "descriptors": 2_000, "idle_cpu_ns": 0, "idle_seconds": 10.0, "wall_ns": 10**9}

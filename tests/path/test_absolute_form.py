@@ -28,6 +28,8 @@ from tests.path.proxied import (
 
 DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 MIB = 1 << 20
+LINES_OF_OPTIONS = 5
+"""Of the reply to OPTIONS *: the status, three fields, the empty line."""
 
 
 @pytest.fixture(params=LOOPS)
@@ -325,7 +327,8 @@ def test_an_unusable_reply_is_502(proxied: Proxied, name: str, sent: bytes, erro
             re.findall(r"error=\w+", fields_of(replies)["proxy-status"][0]),
         )
         assert not re.search(rb"event type|bytearray|SSH-2", replies)
-    assert (502, error, "refused") == tuple(proxied.entry()[key] for key in ("status", "error", "ended"))
+    entry = proxied.entry()
+    assert (502, error, "refused") == tuple(entry[key] for key in ("status", "error", "ended"))
 
 
 def test_what_is_no_http_is_refused_at_once(proxied: Proxied) -> None:
@@ -373,7 +376,8 @@ def test_a_malformed_chunk_later_on_is_400(proxied: Proxied) -> None:
         near.sendall(b"fffffffffffffffff\r\n")
         assert 400 == status_of(read_all(near)[0])
         assert b"" == read_all(origin)[0]
-    assert (400, "refused") == tuple(proxied.entry()[key] for key in ("status", "ended"))
+    entry = proxied.entry()
+    assert (400, "refused") == tuple(entry[key] for key in ("status", "ended"))
 
 
 def test_a_malformed_chunk_behind_the_reply_is_a_reset(proxied: Proxied) -> None:
@@ -438,15 +442,27 @@ def test_pipelined_requests_are_answered_in_order(proxied: Proxied) -> None:
                 assert b"%d" % number == near.recv(1)
 
 
-def test_many_pipelined_requests_wait_in_bounded_memory(proxied: Proxied) -> None:
-    """A client that sends on without reading its replies is held back in the end."""
-    with asked(proxied) as (near, origin):
+@pytest.mark.parametrize("loop", LOOPS)
+def test_many_pipelined_requests_wait_in_bounded_memory(loop: str) -> None:
+    """A client that sends on without an end while its first request is answered is held back."""
+    with Proxied(loop) as proxied, asked(proxied) as (near, origin):
         near.settimeout(0.3)
         request, sent = get_head("127.0.0.1:1") * 1000, 0
         with pytest.raises(TimeoutError):
             while sent < 200 * MIB:
                 sent += near.send(request)
-        origin.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        origin.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n")
+
+
+def test_thousands_of_pipelined_requests_are_all_answered(proxied: Proxied) -> None:
+    """More than may wait here at once: reading goes on when there is room again."""
+    with proxied.client() as near:
+        requests = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" * 5000
+        sending = threading.Thread(target=near.sendall, args=(requests,))
+        sending.start()
+        with near.makefile("rb") as replies:
+            assert 5000 == sum(replies.readline() == b"HTTP/1.1 200 OK\r\n" for _ in range(5000 * LINES_OF_OPTIONS))
+        sending.join()
 
 
 def test_targets_that_cannot_be_reached(proxied: Proxied) -> None:
@@ -491,7 +507,8 @@ def test_a_fault_of_ours_is_500(proxied: Proxied, monkeypatch: pytest.MonkeyPatc
     with Target() as target, proxied.client(get_head(target.authority)) as near:
         reply, end = read_all(near)
     assert (500, "FIN", False) == (status_of(reply), end, b"secret" in reply)
-    assert ["stopped", "refused"] == [proxied.entry()["ended"] for _ in range(2)]
+    assert (500, "refused") == ((entry := proxied.entry())["status"], entry["ended"])
+    assert not proxied.has_entries()
 
 
 def test_two_clients_do_not_wait_for_each_other(proxied: Proxied) -> None:
