@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import compare
-from benchmarks.figures import Run, codec_rows, idle_rows, lost, workload_rows
+from benchmarks.figures import Lost, Run, codec_rows, idle_rows, lost, workload_rows
 from benchmarks.goals import Checked
 from benchmarks.terminal import goal_text
 
@@ -101,17 +101,29 @@ def _about(about: dict[str, Any]) -> str:
 
 
 def _losses(run: Run) -> str:
+    """One line for each figure in which somebody is better: who, by how much, and why."""
     remarks = tomllib.loads(REMARKS.read_text("utf-8")).get("remark", [])
-    lines = []
+    lines: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for loss in lost(run):
-        why = [
-            one["why"]
-            for one in remarks
-            if one["workload"] in (loss.workload, "*")
-            and one.get("peer", loss.peer) == loss.peer
-            and one.get("what", loss.what) == loss.what
-        ]
-        lines.append(f"- {loss.line}. {' '.join(why) or 'Why is not known yet.'}")
+        name = f"{loss.title}, {loss.what}"
+        lines.setdefault(name, []).append(loss.words)
+        # Each reason once, however many peers it is about
+        known = reasons.setdefault(name, [])
+        known += [why for why in _reasons(remarks, loss) if why not in known]
     if not lines:
         return "In this run no peer was better in any column that it can do.\n"
-    return "\n".join(lines) + "\n"
+    return "\n".join(
+        f"- **{name}**: {'; '.join(words)}. {' '.join(reasons[name]) or 'Why is not known yet.'}"
+        for name, words in lines.items()
+    )
+
+
+def _reasons(remarks: Sequence[dict[str, str]], loss: Lost) -> list[str]:
+    return [
+        one["why"]
+        for one in remarks
+        if one["workload"] in (loss.workload, "*")
+        and one.get("peer", loss.peer) == loss.peer
+        and one.get("what", loss.what) == loss.what
+    ]

@@ -15,12 +15,13 @@ OURS = {"relay", "relay_asyncio", "relay_log", "server", "server_asyncio"}
 
 @dataclass(frozen=True)
 class Lost:
-    """A figure in which a peer is better than we are."""
+    """A figure in which a peer is better than we are: `title` names it, `words` compare."""
 
     workload: str
     peer: str
     what: str
-    line: str
+    title: str
+    words: str
 
 
 def seconds_text(nanoseconds: float) -> str:
@@ -156,8 +157,8 @@ def lost(run: Run) -> Iterator[Lost]:
             for what, metric in columns_of(about["unit"], key):
                 spread = compare.ratio(run["cells"], key, our, peer, metric)
                 if spread and spread.median > 1:
-                    words = f"{about['title']}, {what}: {ratio_text(spread)} times {other['label']}'s"
-                    yield Lost(key, peer, what, words)
+                    words = f"{ratio_text(spread)} times {other['label']}'s"
+                    yield Lost(key, peer, what, about["title"], words)
     yield from _lost_idle(run)
 
 
@@ -176,5 +177,5 @@ def _lost_idle(run: Run) -> Iterator[Lost]:
         )
         for what, mine, others, unit in figures:
             if mine > others * 1.001:
-                line = f"{title}, {what}: {mine:.4g} {unit} against {label}'s {others:.4g} {unit}"
-                yield Lost("idle", one["peer"], what, line)
+                words = f"{mine:.4g} {unit} against {label}'s {others:.4g} {unit}"
+                yield Lost("idle", one["peer"], what, title, words)

@@ -13,6 +13,7 @@ def main(target: str, proxy: str) -> int:
         print(error, file=sys.stderr)
         return 1
     stream.write(sys.stdin.buffer.read())
+    # squid and tinyproxy drop an answer that comes after this; Apache and `relay proxy` do not
     stream.half_close()
     while data := stream.read():
         sys.stdout.buffer.write(data)
@@ -21,4 +22,6 @@ def main(target: str, proxy: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))

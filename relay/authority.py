@@ -39,7 +39,7 @@ def read_authority(text: str, default_port: int | None = None) -> Endpoint:
     Raises: TargetMalformed: no port (without a default), port 0 or beyond 65535, user information,
             empty host, anything that is no host name or address.
     """
-    if not text or text.startswith(":"):
+    if not text or (text.startswith(":") and not text.startswith("::")):
         raise TargetMalformed("the target has no host")
     if not _VISIBLE.match(text):
         raise TargetMalformed("the target has characters that no authority may have")

@@ -12,7 +12,7 @@ from protocol.packet import Packet
 from protocol.sealing import Direction, Key
 from relay.dial import Address, look_up, new_socket
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
-from relay.foreign import FIRST_BYTES, not_framework
+from relay.foreign import FIRST_BYTES, UNANSWERED, not_framework
 from relay.pipe import BlockingStream, SocketPipe, TlsPipe
 from relay.route import Endpoint, Route
 from relay.tls import client_context
@@ -191,4 +191,4 @@ class BlockingPackets:
         self.stream.close()
 
     def _closed(self) -> Failure:
-        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "before it answered")
+        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, UNANSWERED)

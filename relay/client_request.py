@@ -31,6 +31,8 @@ class Body(Protocol):
 
     def iter_any(self) -> AsyncIterator[bytes]: ...
 
+    def is_eof(self) -> bool: ...
+
 
 class ClientRequest:
     """The head, the body, and the way back to the client."""
@@ -64,8 +66,8 @@ class ClientRequest:
 
     @property
     def body_is_whole(self) -> bool:
-        """Whether the client has sent all of the body."""
-        return not self._connection.gate.is_in_body
+        """Whether the client has sent all of the body, read by us or not."""
+        return self._body.is_eof()
 
     def on_lost(self, call: Callable[[], None] | None) -> None:
         """Have `call` called when the client resets the connection; None takes it back."""

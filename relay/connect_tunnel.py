@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from relay.data_plane import Carriage, DataPlane
 from relay.failure import RelayError
+from relay.listening import bound_endpoint
 from relay.pump_end import Counters, TunnelEnd
 from relay.refusal import Refusal, unreachable
 from relay.refused import Refused, linger_close
@@ -25,6 +26,7 @@ class Tunnel:
     began_seconds: float
     on_end: Callable[["Tunnel"], None]
     carriage: Carriage | None = None
+    outgoing: str = ""
     status: int = 0
     ended: str = str(TunnelEnd.STOPPED)
     refusal: Refusal | None = None
@@ -73,6 +75,7 @@ class Tunnel:
             target.reset()
             raise
         self.status = 200
+        self.outgoing = str(bound_endpoint(target.fileno_socket()))
         self.carriage = plane.carry(client, target, self._carried)
         return True
 

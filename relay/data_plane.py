@@ -37,20 +37,29 @@ class DataPlane:
         self._splice: SplicePlane | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def carry(self, client: Stream, target: Stream, on_end: OnEnd) -> Carriage:
-        """Take both streams and carry their bytes until both have ended; then call `on_end` once."""
+    def carry(
+        self, client: Stream, target: Stream, on_end: OnEnd, *, needs_bytes: bool = False
+    ) -> Carriage:
+        """Take both streams and carry their bytes until both have ended; then call `on_end` once.
+
+        Args: needs_bytes: a target that ends before a byte has passed, either way, has failed: the client
+              gets a RST. Proxies that say 200 before they have reached the target end so.
+        """
         if IS_AVAILABLE and isinstance(client, SocketStream) and isinstance(target, SocketStream):
             if self._splice is None:
                 self._splice = SplicePlane()
             near, early = client.detach()
             far, greeting = target.detach()
-            return Carriage("splice", self._splice.add(near, far, on_end, early=early, greeting=greeting))
+            link = self._splice.add(
+                near, far, on_end, early=early, greeting=greeting, needs_bytes=needs_bytes
+            )
+            return Carriage("splice", link)
         counters = Counters()
 
         async def run() -> None:
             end = TunnelEnd.STOPPED
             try:
-                end = await pump(client, target, counters)
+                end = await pump(client, target, counters, needs_bytes=needs_bytes)
             finally:
                 on_end(end)
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from protocol.packet import NONCE_BYTES, CloseHow, Operation, Packet, read_document, read_error
 from protocol.sealing import Key
 from relay.failure import AnswerLost, RelayError
+from relay.foreign import UNANSWERED
 from relay.framework_client import Backoff, FrameworkClient
+from relay.packet_stream import PacketStream
 from relay.route import Endpoint, Hop, Route
 from relay.stream import Stream
 from relay.tunnel import open_tunnel
@@ -76,23 +78,38 @@ class Demonstration:
         )
 
     async def ping(self, route: Route) -> str:
-        """Four pings on one connection."""
+        """Four pings on one connection; their sizes and times are measured."""
         via = f" (via {route.via})" if route.hops else ""
-        async with self.client(route) as client:
-            for seq in range(1, PINGS + 1):
-                began = time.perf_counter()
-                await client.ping()
-                milliseconds = (time.perf_counter() - began) * 1000
-                self._say(f"   44 bytes from {route.target.host}: seq={seq} time={milliseconds:.2f} ms{via}")
+        stream = await open_tunnel(route, timeout_seconds=self._timeout_seconds)
+        packets = PacketStream(stream, self._key, str(route.target))
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                for seq in range(1, PINGS + 1):
+                    before, began = packets.bytes_received, time.perf_counter()
+                    await packets.send(Packet.ping())
+                    if await packets.receive() != Packet.ping():
+                        raise NotProven(f"{route.target} did not answer a ping: {UNANSWERED}")
+                    milliseconds = (time.perf_counter() - began) * 1000
+                    size = packets.bytes_received - before
+                    told = f"{size} bytes from {route.target.host}: seq={seq} time={milliseconds:.2f} ms{via}"
+                    self._say(f"   {told}")
+        except TimeoutError:
+            raise NotProven(f"{route.target} did not answer within {self._timeout_seconds:g} s") from None
+        finally:
+            await stream.aclose()
         return f"{PINGS} of {PINGS} pings answered"
 
-    async def came_from_the_proxy(self) -> str:
-        """Leave a nonce with the server through the proxies; ask on another connection who brought it."""
+    async def came_from_the_proxy(self, proxy_ends: Callable[[], set[str]] | None = None) -> str:
+        """Leave a nonce with the server through the proxies; ask on another connection who brought it.
+
+        Args: proxy_ends: the proxy's ends towards the server, where the proxy is ours and can tell.
+        """
         self._own_ends.clear()
         async with self.client(self._route) as client:
             await self._ask(client, Packet.identify(self._nonce))
             async with self.client(self._route) as other:
                 journal = read_document((await self._ask(other, Packet.journal(self._nonce))).argument)
+            known = proxy_ends() if proxy_ends is not None else set()
         record = journal["records"][-1]
         self._server_end = Endpoint.parse(record["local"], "the server's own end")
         seen, own = record["peer"], self._own_ends
@@ -100,7 +117,11 @@ class Demonstration:
         self._say(f"   our own ends of these connections: {', '.join(own)}")
         if seen in own:
             raise NotProven(f"the server saw our own end {seen}: no proxy stands between")
-        return f"it came from {seen}, which is not us but the last proxy"
+        if proxy_ends is None:
+            return f"it came from {seen}, which is none of our own ends"
+        if seen not in known:
+            raise NotProven(f"the server saw {seen}, which is no end of the proxy's either")
+        return f"it came from {seen}, which is the proxy's own end"
 
     async def direct_is_closed(self) -> str:
         """The server may not be reached without the proxy, by its name or by its own address."""
@@ -167,7 +188,13 @@ async def demonstrate_embedded(say: Callable[[str], None]) -> list[str]:
         show = Demonstration(through, server.key, say)
         await proof.step("Straight to the server", lambda: show.ping(Route(server.endpoint)))
         await proof.step("The same through the proxy, by CONNECT", lambda: show.ping(through))
-        await proof.step("Did it really pass the proxy? The server's journal", show.came_from_the_proxy)
+
+        def proxy_ends() -> set[str]:
+            return {tunnel.outgoing for tunnel in proxy.tunnels}
+
+        await proof.step(
+            "Did it really pass the proxy? The server's journal", lambda: show.came_from_the_proxy(proxy_ends)
+        )
         await proof.step("The connection is killed mid-way", show.made_anew)
         await proof.step("A proxy that refuses the port", lambda: show.shows_a_refusal(Hop(strict.endpoint)))
     return proof.missed

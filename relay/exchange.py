@@ -58,7 +58,6 @@ class Exchange:
         self._via = via
         self._limit_seconds = answer_seconds
         self._limit: asyncio.Timeout | None = None
-        self._is_sent = False
         self._awaits_client = False
         self._is_chunked = False
         self._upload_error: BaseException | None = None
@@ -107,7 +106,6 @@ class Exchange:
         self._awaits_client = False
         await self._origin.send(h11.EndOfMessage())
         self._extend()
-        self._is_sent = True
 
     def _give_up(self) -> None:
         """Nobody wants the reply any more: wake whoever waits for it."""
@@ -149,7 +147,8 @@ class Exchange:
                     return
 
     async def _begin_reply(self, event: h11.Response) -> None:
-        head = reply_head(self._request.head, event, self._via, can_go_on=self._is_sent)
+        can_go_on = self._request.body_is_whole
+        head = reply_head(self._request.head, event, self._via, can_go_on=can_go_on)
         self._is_chunked = head.is_chunked
         self._limit_seconds = BODY_IDLE_SECONDS
         self.done.status = event.status_code

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     TLS_UNTRUSTED = "tls-untrusted"
     TLS_FAILED = "tls-failed"
     DENIED = "denied"
+    NO_CONNECT = "no-connect"
     LOGIN_REQUIRED = "login-required"
     LOGIN_REFUSED = "login-refused"
     GATEWAY = "gateway"

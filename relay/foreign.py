@@ -6,6 +6,9 @@ from relay.failure import Failure, PeerMisbehaved, Reason, Stage, classify
 # Enough to know every protocol that `resembles` knows.
 FIRST_BYTES = 64
 
+# A Framework Server that cannot open a packet says nothing: it closes.
+UNANSWERED = "before it answered: its key may be another one, or no Framework Server is there"
+
 
 def not_framework(error: PeerWireError, first: bytes, packets_received: int, peer: str) -> PeerMisbehaved:
     """The error for bytes that are no Framework packet; the first bytes of a connection often tell why."""

@@ -11,7 +11,7 @@ from typing import Self
 
 from relay.data_plane import Carriage, DataPlane
 from relay.dial import reset_socket
-from relay.failure import Failure, RelayError
+from relay.failure import Failure, Reason, RelayError
 from relay.listening import bound_endpoint, listen_on
 from relay.pump_end import Counters, TunnelEnd
 from relay.route import Endpoint, Route
@@ -41,8 +41,9 @@ class Carried:
 class Forwarder:
     """Accepts local connections and gives each a tunnel of its own.
 
-    When the tunnel cannot be made or breaks, the local peer gets a RST: a clean end would look to it like
-    an empty, but good, session.
+    When the tunnel cannot be made, breaks, or ends before a byte has passed, the local peer gets a RST: a
+    clean end would look to it like an empty, but good, session. A proxy that turns its target's RST into a
+    FIN, as most do, is beyond telling. A login that was refused once is not tried again.
 
     Args: on_end: called when a connection has ended. max_connections: one more is reset at once.
     """
@@ -66,6 +67,7 @@ class Forwarder:
         self._tasks: set[asyncio.Task[None]] = set()
         self._plane = DataPlane()
         self._open = 0
+        self._refused_login: RelayError | None = None
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -112,8 +114,13 @@ class Forwarder:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         carried = Carried(_peer_of(sock), time.monotonic())
         try:
+            if self._refused_login is not None:
+                # The same password again would only help to lock the account
+                raise self._refused_login.with_traceback(None)
             far = await open_tunnel(self.route, timeout_seconds=self._timeout_seconds)
         except RelayError as error:
+            if error.failure.reason is Reason.LOGIN_REFUSED:
+                self._refused_login = error
             reset_socket(sock)
             carried.failure = error.failure
             self._ended(carried, "failed")
@@ -123,7 +130,7 @@ class Forwarder:
             raise
         else:
             carried.carriage = self._plane.carry(
-                SocketStream(sock), far, lambda end: self._ended(carried, str(end))
+                SocketStream(sock), far, lambda end: self._ended(carried, str(end)), needs_bytes=True
             )
 
     def _ended(self, carried: Carried, how: str) -> None:

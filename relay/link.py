@@ -118,7 +118,7 @@ class Half:
 class Link:
     """One tunnel on the fast path."""
 
-    __slots__ = ("broken", "client", "down", "first_end", "is_over", "on_end", "target", "up")
+    __slots__ = ("broken", "client", "down", "first_end", "is_over", "needs_bytes", "on_end", "target", "up")
 
     def __init__(
         self,
@@ -127,12 +127,14 @@ class Link:
         on_end: Callable[[TunnelEnd], None],
         early: bytes,
         greeting: bytes,
+        needs_bytes: bool,
     ) -> None:
         self.client = client
         self.target = target
         self.up = Half(self, client.fileno(), target.fileno(), early)
         self.down = Half(self, target.fileno(), client.fileno(), greeting)
         self.on_end = on_end
+        self.needs_bytes = needs_bytes
         self.first_end: TunnelEnd | None = None
         self.broken: Half | None = None
         self.is_over = False

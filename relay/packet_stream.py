@@ -22,6 +22,11 @@ class PacketStream:
         self._peer = peer
         self._first = b""
 
+    @property
+    def bytes_received(self) -> int:
+        """All bytes that have come, of packets read or not."""
+        return self._connection.bytes_received
+
     async def send(self, packet: Packet) -> None:
         """Send one packet."""
         wire = self._connection.send(packet)

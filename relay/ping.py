@@ -90,7 +90,11 @@ class Pinger:
         """Send `count` pings, one each `interval_seconds` (counted from send to send)."""
         for seq in range(1, count + 1):
             began = time.monotonic()
-            yield self._ping(seq)
+            answer = self._ping(seq)
+            yield answer
+            if answer.failure is not None and answer.failure.stage is Stage.LOGIN:
+                # The same password again would only help to lock the account
+                return
             if seq < count:
                 time.sleep(max(0.0, began + interval_seconds - time.monotonic()))
 

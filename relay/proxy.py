@@ -160,7 +160,7 @@ class ConnectProxy:
         self._tell(
             tunnel.began_seconds, client=tunnel.client, method="CONNECT", target=str(tunnel.target),
             status=tunnel.status, bytes_up=tunnel.counters.up, bytes_down=tunnel.counters.down,
-            ended=tunnel.ended, **_path(tunnel), **_why(tunnel.refusal),
+            ended=tunnel.ended, **_way(tunnel), **_why(tunnel.refusal),
         )  # fmt: skip
 
     async def _forward(self, request: ClientRequest, began_seconds: float) -> bool:
@@ -168,8 +168,8 @@ class ConnectProxy:
 
         def tell() -> None:
             self._tell(
-                began_seconds, client=request.peer, method=line.method, target=line.target, status=done.status,
-                bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
+                began_seconds, client=request.peer, method=line.method, target=line.target,
+                status=done.status, bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
             )  # fmt: skip
 
         try:
@@ -231,8 +231,11 @@ class ConnectProxy:
             self._log({"time": now, **entry, "seconds": seconds})
 
 
-def _path(tunnel: Tunnel) -> dict[str, str]:
-    return {"path": tunnel.carriage.path} if tunnel.carriage is not None else {}
+def _way(tunnel: Tunnel) -> dict[str, str]:
+    """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
+    if tunnel.carriage is None:
+        return {}
+    return {"outgoing": tunnel.outgoing, "path": tunnel.carriage.path}
 
 
 def _why(refusal: Refusal | None) -> dict[str, str]:

@@ -31,6 +31,7 @@ async def pump(
     *,
     look_seconds: float = LOOK_SECONDS,
     half_closed_look_seconds: float = HALF_CLOSED_LOOK_SECONDS,
+    needs_bytes: bool = False,
 ) -> TunnelEnd:
     """Carry bytes until both directions have ended; both streams are closed then.
 
@@ -39,11 +40,12 @@ async def pump(
     everything resets, and what it had sent before must still arrive.
 
     Args:    look_seconds: how often a side is looked at that may have gone while nobody reads from it.
+             needs_bytes: a target that ends before a byte has passed, either way, has failed.
     Raises:  asyncio.CancelledError, after both sides were reset.
     """
     pumping = _Pump(client, target, counters)
     try:
-        return await pumping.run(look_seconds, half_closed_look_seconds)
+        return await pumping.run(look_seconds, half_closed_look_seconds, needs_bytes)
     except BaseException:
         await pumping.cancel()
         client.reset()
@@ -87,10 +89,17 @@ class _Pump:
         self._up = _Direction(client, target, self._count_up)
         self._down = _Direction(target, client, self._count_down)
 
-    async def run(self, look_seconds: float, half_closed_look_seconds: float) -> TunnelEnd:
+    async def run(
+        self, look_seconds: float, half_closed_look_seconds: float, needs_bytes: bool
+    ) -> TunnelEnd:
         first, end = await self._first_end(look_seconds)
         other = self._down if first is self._up else self._up
         source, sink = first.source, first.sink
+        if end is _End.EOF and needs_bytes and first is self._down and not self._carried:
+            await self.cancel()
+            self._target.reset()
+            await _reset_when_delivered(self._client)
+            return TunnelEnd.TARGET_SILENT
         match end:
             case _End.EOF:
                 other.source_has_our_fin = True
@@ -153,6 +162,10 @@ class _Pump:
 
 
 async def _reset_when_delivered(stream: Stream) -> None:
+    if is_dead(stream.fileno_socket()):
+        # Its send queue will never be empty, and nobody is there to be owed anything
+        stream.reset()
+        return
     delivered = asyncio.get_running_loop().create_future()
     reset = DeliverThenReset(stream.fileno_socket(), lambda: delivered.set_result(None))
     try:

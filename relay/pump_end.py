@@ -11,6 +11,7 @@ class TunnelEnd(StrEnum):
     TARGET_CLOSED = "target-closed"
     CLIENT_RESET = "client-reset"
     TARGET_RESET = "target-reset"
+    TARGET_SILENT = "target-closed-at-once"
     STOPPED = "stopped"
 
 

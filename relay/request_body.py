@@ -62,6 +62,8 @@ class ChunkedBody:
             end = held.find(b"\n", at)
             if end < 0:
                 self._check_length(len(held) - at)
+                if self._expects_line_end and bytes(held[at:]) not in (b"", b"\r"):
+                    raise Refused(malformed("a chunk is longer than its size"))
                 break
             self._accept_line(bytes(held[at : end + 1]))
             at = end + 1
@@ -92,8 +94,6 @@ class ChunkedBody:
         if self._in_trailers:
             if self._trailer_bytes + line_bytes > MAX_TRAILER_BYTES:
                 raise Refused(too_large(f"the trailer section is beyond {MAX_TRAILER_BYTES} bytes"))
-        elif self._expects_line_end and line_bytes > len(b"\r\n"):
-            raise Refused(malformed("a chunk is longer than its size"))
         elif line_bytes > MAX_CHUNK_LINE_BYTES:
             raise Refused(malformed(f"a chunk's size and extensions are beyond {MAX_CHUNK_LINE_BYTES} bytes"))
 

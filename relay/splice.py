@@ -68,13 +68,15 @@ class SplicePlane:
         *,
         early: bytes = b"",
         greeting: bytes = b"",
+        needs_bytes: bool = False,
     ) -> Link:
         """Carry bytes between two connected, non-blocking sockets, which are ours to close from now on.
 
         Args: on_end: called once, when both are closed; that can be before this returns.
               early: bytes of the client that were read already. greeting: the same of the target.
+              needs_bytes: a target that ends before a byte has passed, either way, has failed.
         """
-        link = Link(client, target, on_end, early, greeting)
+        link = Link(client, target, on_end, early, greeting, needs_bytes)
         self._links.add(link)
         for half in (link.up, link.down):
             self._reading[half.source] = half
@@ -201,6 +203,10 @@ class SplicePlane:
             # The source was reset earlier, when we wrote to it; the error was spent there
             self._reset(half)
             return
+        is_mute = not half.count and not half.other.count and not half.other.source_ended
+        if link.needs_bytes and half is link.down and is_mute:
+            self._reset(half, TunnelEnd.TARGET_SILENT)
+            return
         with contextlib.suppress(OSError):
             (link.target if half is link.up else link.client).shutdown(socket.SHUT_WR)
         if link.first_end is None:
@@ -222,13 +228,13 @@ class SplicePlane:
         if not other.is_queued:
             self._run(other)
 
-    def _reset(self, half: Half) -> None:
+    def _reset(self, half: Half, end: TunnelEnd | None = None) -> None:
         """The source of `half` was reset: its sink gets a RST too, once it has all that it is owed."""
         link = half.link
         if link.is_over:
             return
         is_client = half is link.up
-        end = TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET
+        how = end or (TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET)
         dead, owed = (link.client, link.target) if is_client else (link.target, link.client)
         self._forget(link)
         reset_socket(dead)
@@ -236,7 +242,7 @@ class SplicePlane:
         def done() -> None:
             self._resets.pop(link, None)
             self._links.discard(link)
-            link.on_end(end)
+            link.on_end(how)
 
         reset = DeliverThenReset(owed, done)
         if link in self._links:

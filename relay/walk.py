@@ -201,6 +201,8 @@ def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, 
     elif 300 <= status < 400:
         where = _clean(reply.header("location") or "nowhere")
         reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
+    elif status in (405, 501):
+        reason, words = Reason.NO_CONNECT, "it does not do CONNECT: a web server, or CONNECT is off"
     elif status >= 500:
         reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
     else:

@@ -31,17 +31,22 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 good, 1 not good, 2 wrong usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in COMMANDS:
+        return guarded(arguments[0], arguments[1:], f"relay {arguments[0]}")
+    return guarded("", arguments, "relay")
+
+
+def _tell(arguments: Sequence[str]) -> int:
+    """What `relay` says without a command."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return EXIT_GOOD if arguments else EXIT_USAGE
     if arguments[0] in ("-V", "--version"):
         print(f"framework-relay {__version__}")
         return EXIT_GOOD
-    if arguments[0] not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        given = ascii(arguments[0][:80])
-        return _complain(f"relay: there is no command {given}; expected one of {known}", EXIT_USAGE)
-    return guarded(arguments[0], arguments[1:], f"relay {arguments[0]}")
+    known = ", ".join(COMMANDS)
+    given = ascii(arguments[0][:80])
+    return _complain(f"relay: there is no command {given}; expected one of {known}", EXIT_USAGE)
 
 
 def tmss10ping() -> int:
@@ -50,7 +55,7 @@ def tmss10ping() -> int:
 
 
 def guarded(command: str, arguments: Sequence[str], program: str) -> int:
-    """Run a command; whatever goes wrong becomes one line and a status, never a traceback."""
+    """Run a command, "" for none; whatever goes wrong becomes one line and a status, never a traceback."""
     try:
         status = _run(command, arguments, program)
     except KeyboardInterrupt:
@@ -67,6 +72,8 @@ def guarded(command: str, arguments: Sequence[str], program: str) -> int:
 
 
 def _run(command: str, arguments: Sequence[str], program: str) -> int:
+    if not command:
+        return _tell(arguments)
     from relay.failure import SettingsError
 
     run: Callable[[Sequence[str], str], int] = import_module(f"relay.commands.{command}").run

@@ -3,7 +3,9 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from relay.failure import SettingsError
 from relay.route import MAX_PORT, Endpoint, Hop
@@ -61,7 +63,8 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="URL",
         help="go through this proxy: http://[USER[:PASSWORD]@]HOST:PORT or https://...; "
-        "repeat for a chain, nearest first; without a password in it, RELAY_PROXY_PASSWORD is used",
+        "repeat for a chain, nearest first; without a password in it, RELAY_PROXY_PASSWORD is used, "
+        "else it is asked for at a terminal",
     )
     parser.add_argument(
         "--proxy-ca", metavar="FILE", help="trust the certificates in FILE (PEM) for https:// proxies"
@@ -78,15 +81,28 @@ def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
     ca_file: str | None = arguments.proxy_ca
     if ca_file is not None:
         _check_certificates(ca_file)
-    return tuple(
-        Hop.parse(
-            url,
-            ca_file=ca_file,
-            verify=not arguments.proxy_insecure,
-            password=os.environ.get(PASSWORD_VARIABLE),
+    password = os.environ.get(PASSWORD_VARIABLE)
+    hops = []
+    for url in arguments.proxy:
+        hop = Hop.parse(url, ca_file=ca_file, verify=not arguments.proxy_insecure, password=password)
+        if hop.user is not None and hop.password is None:
+            hop = replace(hop, password=_ask_password(hop))
+        hops.append(hop)
+    return tuple(hops)
+
+
+def _ask_password(hop: Hop) -> str:
+    """Ask the person at the terminal. Raises: SettingsError when there is none."""
+    if not sys.stdin or not sys.stdin.isatty():
+        raise SettingsError(
+            f"--proxy: no password for {hop}: set {PASSWORD_VARIABLE}, or write USER: for an empty one"
         )
-        for url in arguments.proxy
-    )
+    import getpass
+
+    try:
+        return getpass.getpass(f"Password for {hop}: ")
+    except EOFError:
+        raise SettingsError(f"--proxy: no password was given for {hop}") from None
 
 
 def _check_certificates(path: str) -> None:

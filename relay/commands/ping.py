@@ -18,7 +18,9 @@ from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Route
 def run(arguments: Sequence[str], program: str) -> int:
     """Ping; 0 when every packet was answered, else 1. SIGINT and SIGTERM end it with its statistics."""
     options = _parser(program).parse_args(arguments)
-    target = Endpoint.parse(options.host, "HOST", options.port)
+    target = Endpoint.parse(options.host, "HOST", options.port or FRAMEWORK_PORT)
+    if options.port not in (None, target.port):
+        raise SettingsError(f"-P {options.port} and HOST {options.host!r} name two ports; expected one")
     if target.port == 0:
         raise SettingsError(f"HOST: port 0 in {options.host!r}; expected 1 to {MAX_PORT}")
     route = Route(target, hops_of(options))
@@ -39,7 +41,7 @@ def _parser(program: str) -> Parser:
     parser = Parser(program, description="Send empty packets, which need no login, and time the answers.")
     parser.add_argument("host", metavar="HOST", help="name or address of the Framework Server, or HOST:PORT")
     parser.add_argument(
-        "-P", "--port", type=port, default=FRAMEWORK_PORT, help="its port (default %(default)s)"
+        "-P", "--port", type=port, help=f"its port (default {FRAMEWORK_PORT})"
     )
     parser.add_argument("-c", "--count", type=count, default=4, help="how many pings (default %(default)s)")
     parser.add_argument(

@@ -43,9 +43,21 @@ def _stdio(route: Route, options: Any, program: str) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return EXIT_BAD
     end = carry(stream, sys.stdin.fileno(), sys.stdout.fileno())
-    if end is TunnelEnd.TARGET_RESET:
-        print(f"{program}: tunnel: {route.target} or a proxy before it reset the connection", file=sys.stderr)
-    return EXIT_GOOD if end is TunnelEnd.TARGET_CLOSED else EXIT_BAD
+    if words := _words(end, route):
+        print(f"{program}: tunnel: {words}", file=sys.stderr)
+    return EXIT_GOOD if end in (TunnelEnd.TARGET_CLOSED, TunnelEnd.CLIENT_CLOSED) else EXIT_BAD
+
+
+def _words(end: str, route: Route) -> str:
+    """What a person should know of how a tunnel ended; "" when there is nothing to say."""
+    far = f"{route.target} or a proxy before it" if route.hops else str(route.target)
+    if end == "target-reset":
+        return f"{far} reset the connection"
+    if end == "target-closed-at-once":
+        return f"{far} closed the connection at once: the target was perhaps never reached"
+    if end == "client-closed" and route.hops:
+        return f"{far} sent nothing back; squid, tinyproxy and others drop an answer that comes after our end"
+    return ""
 
 
 def _listen(route: Route, options: Any, program: str) -> int:
@@ -55,10 +67,13 @@ def _listen(route: Route, options: Any, program: str) -> int:
     def on_end(carried: Carried) -> None:
         if carried.failure is not None:
             say(program, f"{carried.peer} {carried.failure.sentence}")
-        elif options.verbose or carried.ended not in ("client-closed", "target-closed"):
-            up, down = carried.counters.up, carried.counters.down
-            took = f"{carried.seconds:.3f} s"
-            say(program, f"{carried.peer} {carried.ended}: {up} bytes up, {down} down in {took}")
+            return
+        up, down = carried.counters.up, carried.counters.down
+        is_plain = carried.ended == "client-closed" and (down or not up)
+        words = "" if is_plain else _words(carried.ended, route)
+        if words or options.verbose or carried.ended not in ("client-closed", "target-closed"):
+            line = f"{carried.ended}: {up} bytes up, {down} down in {carried.seconds:.3f} s"
+            say(program, f"{carried.peer} {line}" + (f"; {words}" if words else ""))
 
     forwarder = Forwarder(
         listen_of(options.listen, None),
@@ -73,8 +88,8 @@ def _listen(route: Route, options: Any, program: str) -> int:
 def _parser(program: str) -> Parser:
     parser = Parser(
         program,
-        description="Lead a local port, or stdin and stdout, to TARGET through proxies. "
-        "When the tunnel fails, the local peer gets a reset, never a clean end.",
+        description="Lead a local port, or stdin and stdout, to TARGET through proxies. When the tunnel "
+        "cannot be opened, breaks, or ends before a byte has passed, the local peer gets a reset.",
     )
     parser.add_argument("target", metavar="TARGET", help="HOST:PORT; names are looked up by the last proxy")
     add_proxy_options(parser)

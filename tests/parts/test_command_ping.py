@@ -11,11 +11,13 @@ import pytest
 from protocol.packet import Packet
 from protocol.sealing import Key
 from relay.emulator import EmulatedServer
+from relay.foreign import UNANSWERED
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
 from tests.parts.beside import beside
 from tests.parts.framework_peers import FREE, Conversed, ScriptedServer
 from tests.parts.ping_lines import lines
+from tests.parts.scripted_proxy import Played, ScriptedProxy
 
 Ping = Callable[..., tuple[int, str, str]]
 
@@ -29,8 +31,8 @@ def test_four_lines_and_the_statistics(ping: Ping, server: Endpoint) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_counts(ping: Ping, server: Endpoint, count: int) -> None:
-    """-c gives as many lines; HOST:PORT goes before -P."""
-    status, out, _ = ping("-c", count, "-i", ".01", "-P", "1", server)
+    """-c gives as many lines; -P may repeat the port of HOST:PORT."""
+    status, out, _ = ping("-c", count, "-i", ".01", "-P", server.port, server)
     assert re.fullmatch(lines("127.0.0.1", *range(1, count + 1), packets=f"{count} packets transmitted"), out)
     assert 0 == status
 
@@ -82,7 +84,7 @@ def test_a_loss_is_told(ping: Ping) -> None:
     packets = "4 packets transmitted, 3 received, 25% packet loss"
     assert re.fullmatch(lines("127.0.0.1", 1, 2, 4, packets=packets), out)
     peer = server.endpoint
-    said = f"TMSS10Ping: seq=3: framework: {peer} closed the connection (before it answered)\n"
+    said = f"TMSS10Ping: seq=3: framework: {peer} closed the connection ({UNANSWERED})\n"
     assert (1, said) == (status, err)
 
 
@@ -130,7 +132,7 @@ def told_of(ping: Ping, *arguments: object) -> str:
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", f"sent an HTTP reply {ELSE}"),
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", f"sent an SSH banner {ELSE}"),
-        (b"", "closed the connection (before it answered)"),
+        (b"", f"closed the connection ({UNANSWERED})"),
         (b"\x00\x00\x00\x28", f"closed the connection in the middle of its answer ({CUT})"),
     ],
     ids=["web", "ssh", "closing", "cut"],
@@ -158,7 +160,7 @@ def test_another_key(ping: Ping, tmp_path: Path) -> None:
     path.write_text("6b" * 32)
     with beside(lambda: EmulatedServer((FREE,), key=Key(b"k" * 32))) as server:
         said = told_of(ping, server.endpoint)
-        assert f"framework: {server.endpoint} closed the connection (before it answered)" == said
+        assert f"framework: {server.endpoint} closed the connection ({UNANSWERED})" == said
         status, _, err = ping("-c", 1, "--key-file", path, server.endpoint)
         assert (0, "") == (status, err)
 
@@ -200,3 +202,34 @@ def test_a_proxy_that_does_not_help(ping: Ping, server: Endpoint) -> None:
         said = told_of(ping, "-x", proxy.endpoint, "127.0.0.1:1")
         words = "answered 502 Bad Gateway to CONNECT 127.0.0.1:1"
         assert said.startswith(f"proxy: http://{proxy.endpoint} {words}")
+
+
+def test_two_ports_are_refused(ping: Ping) -> None:
+    """-P and HOST:PORT that differ: nobody can know which was meant."""
+    status, out, err = ping("-P", "5001", "127.0.0.1:5000")
+    assert (2, "") == (status, out)
+    assert "-P 5001 and HOST '127.0.0.1:5000' name two ports" in err
+
+
+def test_a_user_without_a_password_is_refused(ping: Ping) -> None:
+    """No password in the URL, none in the environment, no terminal to ask at: nothing is sent."""
+    status, out, err = ping("-x", "http://bob@127.0.0.1:1", "127.0.0.1")
+    assert (2, "") == (status, out)
+    assert "no password for http://127.0.0.1:1: set RELAY_PROXY_PASSWORD" in err
+
+
+def test_a_refused_login_is_not_tried_again(ping: Ping) -> None:
+    """The account must not be locked: one wrong password is sent once, whatever -c says."""
+    refusal = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
+
+    def deny(played: Played) -> None:
+        while True:
+            played.head()
+            played.write(refusal)
+
+    with ScriptedProxy(deny) as proxy:
+        status, out, err = ping("-i", ".01", "-x", f"http://bob:wrong@{proxy.endpoint}", "127.0.0.1")
+    assert 1 == sum(b"Proxy-Authorization" in head for head in proxy.heads)
+    assert (1, 1) == (status, len(err.splitlines()))
+    assert "user or password were not accepted" in err
+    assert "1 packets transmitted, 0 received, 100% packet loss" in out

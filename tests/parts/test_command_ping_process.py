@@ -1,6 +1,7 @@
 """TMSS10Ping in a process of its own: signals, pipes that break, and what it loads to start."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -15,6 +16,8 @@ from tests.parts.beside import beside
 from tests.parts.framework_peers import Conversed, ScriptedServer
 from tests.parts.ping_lines import CLOSING, LINE, TIMES
 
+# What a test of buffers must not be spared.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 PROGRAM = (sys.executable, "-c", "import sys; from relay.commands import tmss10ping; sys.exit(tmss10ping())")
 
 
@@ -23,7 +26,11 @@ class Process:
 
     def __init__(self, *arguments: object) -> None:
         self.popen = subprocess.Popen(
-            [*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*PROGRAM, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=BUFFERED,
         )
 
     def __enter__(self) -> "Process":
@@ -110,7 +117,11 @@ def test_an_impatient_person_sees_no_traceback() -> None:
 def shell(line: str, endpoint: Endpoint) -> subprocess.CompletedProcess[str]:
     program = " ".join([sys.executable, "-c", f"'{PROGRAM[2]}'", "-i", "0.01", "-c", "3", str(endpoint)])
     return subprocess.run(
-        ["bash", "-c", line.replace("PING", program)], capture_output=True, text=True, timeout=30
+        ["bash", "-c", line.replace("PING", program)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=BUFFERED,
     )
 
 

@@ -121,6 +121,7 @@ async def test_unread_bytes_of_all_connections_have_one_budget() -> None:
     """Many clients that each send most of a frame are held to one budget; who holds most is reset."""
     budget = 4_000_000
     async with Watched(held_limit_bytes=budget) as watched:
+        highest = asyncio.create_task(highest_held(watched.server))
         honest = await watched.client()
         greedy = [await watched.client() for _ in range(12)]
         writing = [asyncio.create_task(write_most_of_a_frame(client, 1_000_000)) for client in greedy]
@@ -138,6 +139,41 @@ async def test_unread_bytes_of_all_connections_have_one_budget() -> None:
             client.sock.close()
         await until(lambda: not watched.server.conversations)
         assert 0 == watched.server._held_bytes
+        # At no turn of the loop was it more
+        highest.cancel()
+        assert budget // 2 < await highest <= budget
+
+
+async def highest_held(server: EmulatedServer) -> int:
+    """Look in every turn of the event loop, until cancelled."""
+    highest = 0
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            highest = max(highest, server._held_bytes)
+            await asyncio.sleep(0)
+    return highest
+
+
+async def test_what_was_taken_meanwhile_does_not_count() -> None:
+    """A client that is just taking its reply is weighed anew before somebody is cut off for it."""
+    loop = asyncio.get_running_loop()
+    async with Watched() as watched:
+        reading = await watched.client(receive_buffer=4096)
+        await reading.send(Packet.source(12_000_000))
+        (conversation,) = watched.server.conversations
+        await until(lambda: conversation.held_bytes > 0)
+        weighed = conversation.held_bytes
+        while (waiting := conversation._transport.get_write_buffer_size()) > weighed - 1_000_000:
+            reading.packets.receive_data(await loop.sock_recv(reading.sock, 65_536))
+        assert (weighed, True) == (conversation.held_bytes, waiting > 0)
+        # Between what waits really and what was weighed there is room for another client
+        watched.server._held_limit_bytes = waiting + 3_000_000
+        await write_most_of_a_frame(await watched.client(), 2_900_000)
+        reply = await reading.receive()
+        assert reply is not None
+        assert 12_000_000 == len(reply.argument)
+        assert Packet.ping() == await reading.ask(Packet.ping())
+        assert [None, None] == [record.ended for record in watched.server.journal.records]
 
 
 async def write_most_of_a_frame(client: RawClient, size: int) -> None:
@@ -149,10 +185,11 @@ async def write_most_of_a_frame(client: RawClient, size: int) -> None:
 
 async def test_replies_that_nobody_takes_count_too() -> None:
     """Replies that wait for clients which do not read are in the same budget."""
-    async with Watched(held_limit_bytes=8_000_000) as watched:
-        idle = [await watched.client(receive_buffer=4096) for _ in range(4)]
-        for client in idle:
-            await client.send(Packet.source(5_000_000))
+    async with Watched(held_limit_bytes=7_000_000) as watched:
+        # The kernel takes 4 MB of a reply at most (tcp_wmem), so 4 MB of each wait with the server
+        for _ in range(3):
+            client = await watched.client(receive_buffer=4096)
+            await client.send(Packet.source(8_000_000))
         record = await watched.next_ended()
         assert Ended.OUT_OF_MEMORY is record.ended
         await watched.next_ended()

@@ -7,9 +7,11 @@ import pytest
 
 from protocol.packet import MAX_HOLD_MILLISECONDS, Packet
 from relay.failure import AnswerLost, DialFailed, Reason, RelayError, TimedOut
-from relay.framework_client import Backoff, Reconnecting
+from relay.framework_client import Backoff, FrameworkClient, Reconnecting
 from relay.journal import Ended
-from tests.parts.framework_peers import Conversed, Counted, ScriptedServer, Watched, client_of, until
+from relay.route import Route
+from relay.stream import Stream
+from tests.parts.framework_peers import FREE, Conversed, Counted, ScriptedServer, Watched, client_of, until
 
 
 async def test_no_answer_in_time_is_not_repeated() -> None:
@@ -79,14 +81,17 @@ async def test_a_flapping_server_is_not_hammered() -> None:
 
 async def test_those_who_waited_their_turn_in_vain_do_not_wait_again() -> None:
     """Ten requests on one dead server give up together, not one give-up time after the other."""
-    backoff = Backoff(first_seconds=0.05, most_seconds=0.1, give_up_seconds=0.4)
+    backoff = Backoff(first_seconds=0.1, most_seconds=0.2, give_up_seconds=0.4)
+    told: list[Reconnecting] = []
     async with ScriptedServer(Conversed.answer_all) as server:
-        async with client_of(server, backoff=backoff) as client:
+        async with client_of(server, backoff=backoff, on_reconnect=told.append) as client:
             await client.ping()
             await server.close()
             began = asyncio.get_running_loop().time()
             results = await asyncio.gather(*(client.ping() for _ in range(10)), return_exceptions=True)
             assert asyncio.get_running_loop().time() - began < 1.5
+    # The first one's attempts, and none of the others
+    assert len(told) <= 8
     assert [Reason.REFUSED] * 10 == [
         result.failure.reason for result in results if isinstance(result, RelayError)
     ]
@@ -175,3 +180,14 @@ async def test_closing_ends_a_backoff() -> None:
         await asyncio.wait_for(client.aclose(), 1)
         with pytest.raises(DialFailed, match="this client is closed"):
             await waiting
+
+
+async def test_an_error_that_is_not_ours_is_left_alone() -> None:
+    """What a caller's own way to open a stream raises comes out as it is, a TimeoutError as well."""
+
+    async def never_in_time() -> Stream:
+        raise TimeoutError("theirs")
+
+    async with FrameworkClient(Route(FREE), open_stream=never_in_time) as client:
+        with pytest.raises(TimeoutError, match="theirs"):
+            await client.ping()

@@ -1,7 +1,8 @@
-"""A proxy on an event loop of its own, in a thread; so that tests of it are plain dialogues on blocking sockets."""
+"""A proxy on an event loop of its own, in a thread: tests of it are plain dialogues on blocking sockets."""
 
 import asyncio
 import contextlib
+import os
 import queue
 import select
 import socket
@@ -63,7 +64,7 @@ class Proxied:
         with asyncio.Runner(loop_factory=self._factory) as runner:
             try:
                 runner.run(self._serve())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
                 self._error = error
                 self._ready.set()
 
@@ -77,7 +78,9 @@ class Proxied:
             self.port = self.proxy.endpoint.port
             self._ready.set()
             await stop.wait()
-        assert [] == [task for task in asyncio.all_tasks() if task not in self._own_tasks], "left after the stop"
+        assert [] == [task for task in asyncio.all_tasks() if task not in self._own_tasks], (
+            "left after the stop"
+        )
         assert [] == faults, "the event loop was told of"
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -228,3 +231,25 @@ def full_backlog() -> Iterator[Target]:
             if not select.select([], [sock], [], 0.05)[1]:
                 break
         yield target
+
+
+@contextlib.contextmanager
+def asked(
+    proxied: Proxied, *fields: str, method: str = "GET", version: str = "1.1", body: bytes = b""
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A request that has reached its origin: the client's connection and the origin's, behind the head."""
+    with Target() as target:
+        request = get_head(target.authority, *fields, method=method, version=version) + body
+        with proxied.client(request) as near, target.accept() as origin:
+            read_head(origin)
+            yield near, origin
+
+
+def send_until_refused(sock: socket.socket, size: int) -> None:
+    """Send up to `size` bytes; stop when nobody takes them."""
+    block = os.urandom(1 << 20)
+    try:
+        for _ in range(size // (1 << 20)):
+            sock.sendall(block)
+    except OSError:
+        return

@@ -1,28 +1,26 @@
-"""Forwarding of http URIs: replies in every framing, bodies in every state, and every way in which it breaks."""
+"""Forwarding of http URIs: replies in every framing, and bodies in both directions."""
 
+import contextlib
 import os
 import re
 import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from relay.exchange import Exchange
-from relay.origin import MAX_HEAD_BYTES, MAX_INTERIM_REPLIES
 from tests.path.proxied import (
     LOOPS,
     Proxied,
     Target,
+    asked,
     fields_of,
-    full_backlog,
     get_head,
     read_all,
     read_exactly,
     read_head,
-    reset,
+    send_until_refused,
     status_of,
 )
 
@@ -39,66 +37,56 @@ def proxied(request: pytest.FixtureRequest) -> Iterator[Proxied]:
         assert (0, 0, 0) == running.settled(), "connections, tunnels, tasks"
 
 
-@contextmanager
-def asked(
-    proxied: Proxied, *fields: str, method: str = "GET", version: str = "1.1", body: bytes = b""
-) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A request that has reached its origin: the client's connection and the origin's, behind the head."""
-    with Target() as target:
-        request = get_head(target.authority, *fields, method=method, version=version) + body
-        with proxied.client(request) as near, target.accept() as origin:
-            read_head(origin)
-            yield near, origin
-
-
 def rest(proxied: Proxied, near: socket.socket) -> tuple[bytes, str]:
     """What still comes, and the end; a connection that is kept open is ended by us."""
     near.shutdown(socket.SHUT_WR)
     return read_all(near)
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
 REPLIES = [
-    # name, what the origin sends, what the client gets behind the fields, whether the connection is kept
-    ("by length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", True),
-    ("empty", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
-    ("chunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-     b"5\r\nhello\r\n0\r\n\r\n", True),
+    # name, what the origin sends, what the client gets behind the fields
+    ("by length", OK + b"Content-Length: 5\r\n\r\nhello", b"hello"),
+    ("empty", OK + b"Content-Length: 0\r\n\r\n", b""),
+    ("chunked", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+     b"5\r\nhello\r\n0\r\n\r\n"),
     ("chunked with extension and trailer",
-     b"HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: 1\r\n\r\n",
-     b"5\r\nhello\r\n0\r\n\r\n", True),
-    ("up to the end", b"HTTP/1.1 200 OK\r\n\r\nhello", b"5\r\nhello\r\n0\r\n\r\n", True),
-    ("HTTP/1.0 up to the end", b"HTTP/1.0 200 OK\r\n\r\nhello", b"5\r\nhello\r\n0\r\n\r\n", True),
-    ("204", b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
-    ("204 with a length", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b"", True),
-    ("304 with a length", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", b"", True),
-    ("404", b"HTTP/1.1 404 Nope\r\nContent-Length: 2\r\n\r\nno", b"no", True),
-    ("unknown status", b"HTTP/1.1 799 Odd\r\nContent-Length: 2\r\n\r\nno", b"no", True),
-    ("no reason", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
-    ("bytes behind the body", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", b"ok", True),
+     OK + b"Trailer: X\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: 1\r\n\r\n",
+     b"5\r\nhello\r\n0\r\n\r\n"),
+    ("up to the end", OK + b"\r\nhello", b"5\r\nhello\r\n0\r\n\r\n"),
+    ("HTTP/1.0 up to the end", b"HTTP/1.0 200 OK\r\n\r\nhello", b"5\r\nhello\r\n0\r\n\r\n"),
+    ("204", b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    ("204 with a length", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b""),
+    ("304 with a length", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", b""),
+    ("404", b"HTTP/1.1 404 Nope\r\nContent-Length: 2\r\n\r\nno", b"no"),
+    ("unknown status", b"HTTP/1.1 799 Odd\r\nContent-Length: 2\r\n\r\nno", b"no"),
+    ("no reason", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+    ("bytes behind the body", OK + b"Content-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", b"ok"),
     ("length and chunked",
-     b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-     b"2\r\nok\r\n0\r\n\r\n", True),
-    ("the same length twice", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
-    ("LF lines", b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok", True),
-    ("empty line before", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
+     OK + b"Content-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+     b"2\r\nok\r\n0\r\n\r\n"),
+    ("the same length twice", OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+    ("LF lines", b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok"),
+    ("empty line before", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "sent", "body", "is_kept"), REPLIES, ids=[reply[0] for reply in REPLIES])
-def test_replies_in_every_framing(proxied: Proxied, name: str, sent: bytes, body: bytes, is_kept: bool) -> None:
+@pytest.mark.parametrize(("name", "sent", "body"), REPLIES, ids=[reply[0] for reply in REPLIES])
+def test_replies_in_every_framing(proxied: Proxied, name: str, sent: bytes, body: bytes) -> None:
     """Each framing arrives whole, in a framing that the client knows, on a connection that goes on."""
     with asked(proxied) as (near, origin):
         origin.sendall(sent)
         origin.close()
         head = read_head(near)
-        assert (int(re.findall(rb"HTTP/1\.. (\d+)", sent)[0]), is_kept) == (
+        assert (int(re.findall(rb"HTTP/1\.. (\d+)", sent)[0]), True) == (
             status_of(head),
             "connection" not in fields_of(head),
         )
         assert (body, "FIN") == rest(proxied, near)
         has_length, has_coding = (name in fields_of(head) for name in ("content-length", "transfer-encoding"))
         assert not (has_length and has_coding)
-        assert ["1.%d %s" % (b"HTTP/1.1" in sent[:10], proxied.proxy.via)] == fields_of(head)["via"]
+        received = "1.0" if sent.startswith(b"HTTP/1.0") else "1.1"
+        assert [f"{received} {proxied.proxy.via}"] == fields_of(head)["via"]
 
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
@@ -130,7 +118,11 @@ def test_close_is_done(proxied: Proxied) -> None:
     with asked(proxied, "Connection: x, Close") as (near, origin):
         origin.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         reply, end = read_all(near)
-        assert (["close"], "FIN", True) == (fields_of(reply)["connection"], end, reply.endswith(b"\r\n\r\nok"))
+        assert (["close"], "FIN", True) == (
+            fields_of(reply)["connection"],
+            end,
+            reply.endswith(b"\r\n\r\nok"),
+        )
 
 
 def test_fields_of_a_reply(proxied: Proxied) -> None:
@@ -144,7 +136,8 @@ def test_fields_of_a_reply(proxied: Proxied) -> None:
         )
         assert (
             b"HTTP/1.1 200 \xe9tat\r\n" + DATE + b"Set-Cookie: b=2\r\nset-cookie: a=1\r\nX-Obs: \xe9\xff\r\n"
-            b"Set-Cookie: b=2\r\nContent-Encoding: gzip\r\nSpaced: odd\r\nVia: 1.0 inner\r\nContent-Length: 4\r\n"
+            b"Set-Cookie: b=2\r\nContent-Encoding: gzip\r\nSpaced: odd\r\n"
+            b"Via: 1.0 inner\r\nContent-Length: 4\r\n"
             b"Via: 1.1 " + proxied.proxy.via.encode() + b"\r\n\r\n"
         ) == read_head(near)
         assert b"\x1f\x8b\x00\xff" == read_exactly(near, 4)
@@ -154,7 +147,9 @@ def test_a_reply_without_date_gets_one(proxied: Proxied) -> None:
     """RFC 9110 section 6.6.1."""
     with asked(proxied) as (near, origin):
         origin.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", fields_of(read_head(near))["date"][0])
+        assert re.fullmatch(
+            r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", fields_of(read_head(near))["date"][0]
+        )
 
 
 def test_interim_replies_are_passed_on(proxied: Proxied) -> None:
@@ -198,26 +193,25 @@ def test_an_early_reply_ends_the_upload(proxied: Proxied) -> None:
         read_exactly(origin, 1000)
         origin.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         head = read_head(near)
-        assert (413, ["close"], b"no") == (status_of(head), fields_of(head)["connection"], read_exactly(near, 2))
+        assert (413, ["close"], b"no") == (
+            status_of(head),
+            fields_of(head)["connection"],
+            read_exactly(near, 2),
+        )
         near.shutdown(socket.SHUT_RDWR)
         sending.join()
 
 
-def send_until_refused(sock: socket.socket, size: int) -> None:
-    block = os.urandom(MIB)
-    try:
-        for _ in range(size // MIB):
-            sock.sendall(block)
-    except OSError:
-        return
-
-
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_large_upload_waits_for_its_origin(proxied: Proxied, is_chunked: bool) -> None:
-    """An origin that does not read holds the client back; nothing is lost, and no timeout counts meanwhile."""
+    """An origin that does not read holds the client back; nothing is lost, no timeout counts meanwhile."""
     size = 24 * MIB
     body = os.urandom(MIB) * 24
-    wire = b"".join(b"%x\r\n%b\r\n" % (MIB, body[:MIB]) for _ in range(24)) + b"0\r\n\r\n" if is_chunked else body
+    wire = (
+        b"".join(b"%x\r\n%b\r\n" % (MIB, body[:MIB]) for _ in range(24)) + b"0\r\n\r\n"
+        if is_chunked
+        else body
+    )
     framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
     with asked(proxied, framing, method="POST") as (near, origin):
         sending = threading.Thread(target=near.sendall, args=(wire,))
@@ -267,165 +261,13 @@ def test_reply_and_request_flow_at_once(proxied: Proxied) -> None:
         assert b"0\r\n\r\n" == read_exactly(near, 5)
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n",
-    ],
-)
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_broken_reply_is_never_a_whole_one(proxied: Proxied, sent: bytes, version: str) -> None:
-    """An origin that dies in the middle: the client gets RST, even where FIN would end the body (HTTP/1.0)."""
-    with asked(proxied, version=version) as (near, origin):
-        origin.sendall(sent)
-        read_head(near)
-        origin.close()
-        data, end = read_all(near)
-        assert ("RST", False) == (end, data.endswith(b"0\r\n\r\n"))
-    entry = proxied.entry()
-    assert (200, "origin-broke") == (entry["status"], entry["ended"])
-
-
-BROKEN = [
-    ("nothing", b"", "connection_terminated"),
-    ("half a status line", b"HTTP/1.1 2", "http_response_incomplete"),
-    ("half a head", b"HTTP/1.1 200 OK\r\nContent-Le", "http_response_incomplete"),
-    ("interim only", b"HTTP/1.1 100 Continue\r\n\r\n", "connection_terminated"),
-    ("HTTP/0.9", b"hello\n", "http_protocol_error"),
-    ("HTTP/2", b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", "http_protocol_error"),
-    ("TLS", b"\x15\x03\x01\x00\x02\x02\x46", "http_protocol_error"),
-    ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", "http_protocol_error"),
-    ("status of two digits", b"HTTP/1.1 20 OK\r\n\r\n", "http_protocol_error"),
-    ("status 099", b"HTTP/1.1 099 OK\r\n\r\n", "http_protocol_error"),
-    ("switching protocols", b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "http_protocol_error"),
-    ("lengths that differ", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-     "http_protocol_error"),
-    ("length in letters", b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello", "http_protocol_error"),
-    ("negative length", b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", "http_protocol_error"),
-    ("NUL in a value", b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n", "http_protocol_error"),
-    ("bare CR in a value", b"HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n", "http_protocol_error"),
-    ("no colon", b"HTTP/1.1 200 OK\r\nX\r\n\r\n", "http_protocol_error"),
-    ("unknown coding", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "http_response_transfer_coding"),
-    ("endless head", b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_HEAD_BYTES, "http_response_header_section_size"),
-    ("endless interim replies", b"HTTP/1.1 103 Hints\r\n\r\n" * (MAX_INTERIM_REPLIES + 1), "http_protocol_error"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "sent", "error"), BROKEN, ids=[broken[0] for broken in BROKEN])
-def test_an_unusable_reply_is_502(proxied: Proxied, name: str, sent: bytes, error: str) -> None:
-    """The client gets a whole reply of ours that says what was wrong, without the origin's bytes."""
-    with asked(proxied) as (near, origin):
-        origin.sendall(sent)
-        # An endless head may be refused before its end
-        if name != "endless head":
-            origin.shutdown(socket.SHUT_WR)
-        replies = re.sub(rb"HTTP/1\.1 10[03] \w+\r\nVia: .*\r\n\r\n", b"", read_all(near)[0])
-        assert (502, [f"error={error}"]) == (
-            status_of(replies),
-            re.findall(r"error=\w+", fields_of(replies)["proxy-status"][0]),
-        )
-        assert not re.search(rb"event type|bytearray|SSH-2", replies)
-    entry = proxied.entry()
-    assert (502, error, "refused") == tuple(entry[key] for key in ("status", "error", "ended"))
-
-
-def test_what_is_no_http_is_refused_at_once(proxied: Proxied) -> None:
-    """An SSH server says its banner and waits: that is enough to know."""
-    with asked(proxied) as (near, origin):
-        origin.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
-        assert 502 == status_of(read_all(near)[0])
-    assert proxied.entry()["seconds"] < 0.4
-
-
-def test_a_reset_without_an_answer_is_502(proxied: Proxied) -> None:
-    """connection_terminated, in our words."""
-    with asked(proxied) as (near, origin):
-        reset(origin)
-        assert 502 == status_of(read_all(near)[0])
-    assert "connection_terminated" == proxied.entry()["error"]
-
-
-def test_a_silent_origin_is_504(proxied: Proxied) -> None:
-    """After answer_timeout_seconds."""
-    with asked(proxied) as (near, _):
-        assert 504 == status_of(read_all(near)[0])
-    entry = proxied.entry()
-    assert ("http_response_timeout", True) == (entry["error"], 0.5 <= entry["seconds"] < 2)
-
-
-def test_a_client_that_stops_in_its_body_is_408(proxied: Proxied) -> None:
-    """It is the client who is slow, and it is told so."""
-    with asked(proxied, "Content-Length: 5", method="POST", body=b"he") as (near, _):
-        assert 408 == status_of(read_all(near)[0])
-
-
-def test_a_client_that_ends_in_its_body_is_400(proxied: Proxied) -> None:
-    """FIN before the last byte: the origin's request is broken off, and the client may still read why."""
-    with asked(proxied, "Content-Length: 5", method="POST", body=b"he") as (near, origin):
-        near.shutdown(socket.SHUT_WR)
-        assert 400 == status_of(read_all(near)[0])
-        assert b"he" == read_all(origin)[0]
-
-
-def test_a_malformed_chunk_later_on_is_400(proxied: Proxied) -> None:
-    """The head is with the origin already; the body never becomes whole there."""
-    with asked(proxied, "Transfer-Encoding: chunked", method="POST", body=b"5\r\nhello\r\n") as (near, origin):
-        assert b"5\r\nhello\r\n" == read_exactly(origin, 10)
-        near.sendall(b"fffffffffffffffff\r\n")
-        assert 400 == status_of(read_all(near)[0])
-        assert b"" == read_all(origin)[0]
-    entry = proxied.entry()
-    assert (400, "refused") == tuple(entry[key] for key in ("status", "ended"))
-
-
-def test_a_malformed_chunk_behind_the_reply_is_a_reset(proxied: Proxied) -> None:
-    """When the reply has begun there is no place for a refusal."""
-    with asked(proxied, "Transfer-Encoding: chunked", method="POST") as (near, origin):
-        origin.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        read_head(near)
-        near.sendall(b"xyz\r\n")
-        assert (b"", "RST") == read_all(near)
-    assert "client-broke" == proxied.entry()["ended"]
-
-
-def test_a_client_that_goes_frees_its_origin(proxied: Proxied) -> None:
-    """RST of the client while the origin thinks: the origin's connection is closed at once."""
-    with asked(proxied) as (near, origin):
-        reset(near)
-        read_all(origin)
-    entry = proxied.entry()
-    assert (0, "client-reset", True) == (entry["status"], entry["ended"], entry["seconds"] < 0.4)
-
-
-def test_a_client_that_goes_in_the_reply(proxied: Proxied) -> None:
-    """RST of the client in the middle of the reply ends the origin's connection."""
-    with asked(proxied) as (near, origin):
-        origin.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        read_head(near)
-        reset(near)
-        send_until_refused(origin, 64 * MIB)
-    entry = proxied.entry()
-    assert (200, "client-reset") == (entry["status"], entry["ended"])
-
-
-def test_a_stop_breaks_replies_off(proxied: Proxied) -> None:
-    """A stop in the middle of a reply that FIN would end is a RST, and stands in the log."""
-    with asked(proxied, version="1.0") as (near, origin):
-        origin.sendall(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        read_head(near)
-        assert b"hello" == read_exactly(near, 5)
-        proxied.run(proxied.proxy.aclose())
-        assert (b"", "RST") == read_all(near)
-    assert "stopped" == proxied.entry()["ended"]
-
-
 def test_pipelined_requests_are_answered_in_order(proxied: Proxied) -> None:
     """One after the other, each on a connection of its own; bodies in between are told apart."""
     with Target() as target:
         authority = target.authority
-        chunked = get_head(authority, "Transfer-Encoding: chunked", method="PUT") + b"3\r\nabc\r\n0\r\nX: 1\r\n\r\n"
+        chunked = (
+            get_head(authority, "Transfer-Encoding: chunked", method="PUT") + b"3\r\nabc\r\n0\r\nX: 1\r\n\r\n"
+        )
         requests = [
             get_head(authority),
             get_head(authority, "Content-Length: 3", method="POST") + b"abc",
@@ -448,40 +290,24 @@ def test_many_pipelined_requests_wait_in_bounded_memory(loop: str) -> None:
     with Proxied(loop) as proxied, asked(proxied) as (near, origin):
         near.settimeout(0.3)
         request, sent = get_head("127.0.0.1:1") * 1000, 0
-        with pytest.raises(TimeoutError):
+        with contextlib.suppress(TimeoutError):
             while sent < 200 * MIB:
                 sent += near.send(request)
+        assert sent < 200 * MIB
         origin.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n")
 
 
 def test_thousands_of_pipelined_requests_are_all_answered(proxied: Proxied) -> None:
     """More than may wait here at once: reading goes on when there is room again."""
     with proxied.client() as near:
-        requests = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" * 5000
+        requests = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" * 2500
         sending = threading.Thread(target=near.sendall, args=(requests,))
         sending.start()
         with near.makefile("rb") as replies:
-            assert 5000 == sum(replies.readline() == b"HTTP/1.1 200 OK\r\n" for _ in range(5000 * LINES_OF_OPTIONS))
+            assert 2500 == sum(
+                replies.readline() == b"HTTP/1.1 200 OK\r\n" for _ in range(2500 * LINES_OF_OPTIONS)
+            )
         sending.join()
-
-
-def test_targets_that_cannot_be_reached(proxied: Proxied) -> None:
-    """The same statuses as for CONNECT."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        with proxied.client(get_head(f"127.0.0.1:{unused.getsockname()[1]}")) as near:
-            assert 502 == status_of(read_all(near)[0])
-    with proxied.client(get_head(f"127.0.0.1:{proxied.port}")) as near:
-        assert 502 == status_of(read_all(near)[0])
-    assert ["connection_refused", "proxy_loop_detected"] == [proxied.entry()["error"] for _ in range(2)]
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_a_silent_target_is_504(loop: str) -> None:
-    """SYNs that nobody answers."""
-    with full_backlog() as target, Proxied(loop, connect_timeout_seconds=0.2) as proxied:
-        with proxied.client(get_head(target.authority)) as near:
-            assert 504 == status_of(read_all(near)[0])
 
 
 def test_our_name_in_via_is_a_loop(proxied: Proxied) -> None:
@@ -495,20 +321,6 @@ def test_our_name_in_via_is_a_loop(proxied: Proxied) -> None:
     with asked(proxied, f"Via: 1.1 {name}2, 1.1 a ({name})") as (near, origin):
         origin.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         assert 200 == status_of(read_head(near))
-
-
-def test_a_fault_of_ours_is_500(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception nobody foresaw is answered in the same form, and no detail of it comes out."""
-
-    async def fail(self: Exchange) -> None:
-        raise LookupError("secret detail")
-
-    monkeypatch.setattr(Exchange, "run", fail)
-    with Target() as target, proxied.client(get_head(target.authority)) as near:
-        reply, end = read_all(near)
-    assert (500, "FIN", False) == (status_of(reply), end, b"secret" in reply)
-    assert (500, "refused") == ((entry := proxied.entry())["status"], entry["ended"])
-    assert not proxied.has_entries()
 
 
 def test_two_clients_do_not_wait_for_each_other(proxied: Proxied) -> None:

@@ -1,6 +1,7 @@
 """CONNECT through a real proxy on real sockets, on both event loops."""
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -43,7 +44,7 @@ def proxied(request: pytest.FixtureRequest) -> Iterator[Proxied]:
 
 
 def test_the_reply_is_one_line(proxied: Proxied) -> None:
-    """200 has no field at all: neither length nor coding (RFC 9110 section 9.3.6), nor anything to stumble over."""
+    """200 has no field at all: no length, no coding (RFC 9110 section 9.3.6), nothing to stumble over."""
     with Target() as target, proxied.client(connect_head(target.authority)) as near, target.accept() as far:
         assert b"HTTP/1.1 200 Connection established\r\n\r\n" == near.recv(1000)
         near.sendall(b"ping")
@@ -169,7 +170,7 @@ def test_a_reset_of_the_target_reaches_the_client_as_one(proxied: Proxied) -> No
 
 
 def test_who_closes_without_reading_loses_no_word_of_its_own(proxied: Proxied) -> None:
-    """A target that answers and closes, our bytes unread, resets; its answer still arrives whole, then the RST."""
+    """A target that answers and closes, bytes unread, resets; its answer still arrives, then the RST."""
     answer = os.urandom(300_000)
     with tunnel(proxied) as (near, far):
         near.sendall(b"unread" * 1000)
@@ -198,15 +199,16 @@ def test_the_same_of_a_client(proxied: Proxied) -> None:
 
 @pytest.mark.parametrize("reader", ["near", "far"])
 def test_who_does_not_read_holds_the_other_back(proxied: Proxied, reader: str) -> None:
-    """A side that does not read stops the other; what waits, waits in the kernel, not in the proxy's memory."""
+    """A side that does not read stops the other; what waits, waits in the kernel and not in the proxy."""
     with tunnel(proxied) as (near, far):
         silent, sender = (near, far) if reader == "near" else (far, near)
         before_bytes = memory_bytes()
         sender.settimeout(0.3)
         sent, block = 0, os.urandom(MIB)
-        with pytest.raises(TimeoutError):
+        with contextlib.suppress(TimeoutError):
             while sent < 200 * MIB:
                 sent += sender.send(block)
+        assert sent < 200 * MIB
         assert memory_bytes() - before_bytes < 8 * MIB
         # Nothing was lost by it
         sender.shutdown(socket.SHUT_WR)
@@ -232,7 +234,7 @@ REFUSED = [
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize(("authority", "status", "error"), REFUSED)
 def test_a_refusal_says_why_and_closes(loop: str, authority: str, status: int, error: str) -> None:
-    """Status, Proxy-Status (RFC 9209) and log tell the same; the connection closes, and what was sent is unread."""
+    """Status, Proxy-Status (RFC 9209) and log tell the same; the connection closes, the rest is unread."""
     with Proxied(loop, access=Access(allow_ports=(range(1, 25), range(26, 65536)))) as proxied:
         smuggled = b"GET http://127.0.0.1:1/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
         with proxied.client(connect_head(authority) + smuggled) as near:
@@ -306,7 +308,7 @@ def test_a_refusal_arrives_although_the_client_sends_on(proxied: Proxied) -> Non
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_stop_is_immediate_and_resets(loop: str) -> None:
-    """Open tunnels, half-closed ones and one that is being dialled end at once, by RST; each is in the log."""
+    """Open and half-closed tunnels, and one that is being dialled, end at once by RST; all are logged."""
     with full_backlog() as unreachable, Proxied(loop) as proxied:
         with tunnel(proxied) as (near, far), tunnel(proxied) as (half_near, half_far):
             dialling = proxied.client(connect_head(unreachable.authority))
@@ -352,7 +354,10 @@ def test_our_name_in_via_is_a_loop(proxied: Proxied) -> None:
 
 async def test_a_public_listener_does_not_reach_its_own_machine() -> None:
     """Beyond loopback the default is to refuse loopback targets; on loopback it is not."""
-    async with ConnectProxy((Endpoint("0.0.0.0", 0),)) as public, ConnectProxy((Endpoint("::1", 0),)) as private:
+    async with (
+        ConnectProxy((Endpoint("0.0.0.0", 0),)) as public,
+        ConnectProxy((Endpoint("::1", 0),)) as private,
+    ):
         assert (False, True) == (public.access.allow_local, private.access.allow_local)
 
 

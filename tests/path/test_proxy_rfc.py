@@ -1,4 +1,4 @@
-"""The tables of rfc_cases, sent to a real proxy on real sockets."""
+"""The tables of rfc_targets, rfc_framing and rfc_forwarded, sent to a real proxy on real sockets."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ from tests.path.proxied import (
     read_head,
     status_of,
 )
-from tests.path.rfc_cases import FORWARDED, REFUSED, ForwardedCase, RefusedCase
+from tests.path.rfc_case import ForwardedCase, RefusedCase
+from tests.path.rfc_forwarded import FORWARDED
+from tests.path.rfc_framing import FRAMING
+from tests.path.rfc_targets import TARGETS
 
 PROXY_STATUS = re.compile(r'framework-relay; error=[a-z_]+; details="([ !#-\[\]-~]|\\["\\])*"\Z')
 ANSWER = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\nok"
@@ -33,9 +36,9 @@ def written(raw: bytes, target: Target) -> bytes:
     return raw.replace(b"{H}", b"Host: {A}\r\n").replace(b"{A}", target.authority.encode())
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*TARGETS, *FRAMING], ids=lambda case: case.name)
 def test_refused(proxied: Proxied, case: RefusedCase) -> None:
-    """One reply with the right status, a well-formed Proxy-Status and a date; then the end, and nobody was called."""
+    """One reply with the right status, a good Proxy-Status and a date; then the end. Nobody was called."""
     with Target() as target:
         with proxied.client(written(case.raw, target)) as near:
             reply, end = read_all(near)
@@ -89,7 +92,7 @@ def test_fields_that_a_connect_may_have(proxied: Proxied, fields: list[str]) -> 
 
 @pytest.mark.parametrize("host", ["Host: other.example:1", "Host:", "Host: localhost"])
 def test_the_target_of_a_connect_is_what_counts(proxied: Proxied, host: str) -> None:
-    """A Host that names another is ignored: target and policy come from the request line (RFC 9112 section 3.2.2)."""
+    """A Host that names another is ignored: target and policy come from the request line."""
     with Target() as target:
         with proxied.client(f"CONNECT {target.authority} HTTP/1.1\r\n{host}\r\n\r\n".encode()) as near:
             with target.accept():
@@ -150,7 +153,7 @@ def test_options_of_the_proxy_itself(proxied: Proxied) -> None:
 
 
 def test_trace_that_goes_no_further(proxied: Proxied) -> None:
-    """Max-Forwards 0: the request comes back as message/http, without its secrets (RFC 9110 section 9.3.8)."""
+    """Max-Forwards 0: the request comes back, but for its secrets (RFC 9110 section 9.3.8)."""
     raw = b"TRACE http://a.invalid/x HTTP/1.1\r\nHost: a.invalid\r\nMax-Forwards: 0\r\nX: 1\r\n"
     secrets = b"Cookie: s=1\r\nAuthorization: Basic s\r\nProxy-Authorization: Basic s\r\n"
     with proxied.client(raw + secrets + b"\r\n") as near:
