@@ -1,5 +1,7 @@
 """Several processes behind one address: SO_REUSEPORT (socket(7)) lets the kernel share out connections."""
 
+import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -12,6 +14,8 @@ from relay.route import Endpoint
 
 # One process for each core is useful; more than this is a slip of the finger.
 MAX_WORKERS = 64
+_PR_SET_PDEATHSIG = 1
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def bind_for_workers(endpoints: Sequence[Endpoint], workers: int) -> list[list[socket.socket]]:
@@ -45,10 +49,13 @@ def run_workers(
     proxy that answers on half of its connections is harder to see than one that is down.
     """
     family = _Family()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPS:
         signal.signal(number, family.stop)
+    # Held back until a worker has handlers of its own: in those of its parent a signal would be lost
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     for sockets in bound:
         family.fork(sockets, bound, work)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     announce()
     for sockets in bound:
         for sock in sockets:
@@ -70,8 +77,6 @@ class _Family:
         if child == 0:
             _be_worker(own, bound, work)
         self._children.add(child)
-        if self._stopping:
-            self.stop()
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         self._stopping = True
@@ -94,6 +99,12 @@ class _Family:
         return worst
 
 
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent dies, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _be_worker(
     own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
 ) -> None:
@@ -104,9 +115,11 @@ def _be_worker(
             if sockets is not own:
                 for sock in sockets:
                     sock.close()
+        _end_with_parent()
         # ^C reaches the whole foreground group; the parent passes it on once
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         status = work(own)
     finally:
         sys.stdout.flush()

@@ -245,6 +245,24 @@ def test_a_large_reply_waits_for_its_client(proxied: Proxied) -> None:
         sending.join()
 
 
+def test_a_slow_client_gets_all_before_the_end(proxied: Proxied) -> None:
+    """A reply that ends with the connection ends behind its last byte, however late that is read."""
+    body = os.urandom(12 * MIB)
+
+    def answer(origin: socket.socket) -> None:
+        with origin:
+            origin.sendall(OK + b"\r\n" + body)
+
+    with asked(proxied, version="1.0") as (near, origin):
+        sending = threading.Thread(target=answer, args=(origin,))
+        sending.start()
+        read_head(near)
+        # Time for a proxy that takes everything at once to take it, and to close too early
+        sending.join(0.3)
+        assert (body, "FIN") == read_all(near)
+        sending.join()
+
+
 def test_reply_and_request_flow_at_once(proxied: Proxied) -> None:
     """An origin may answer while it is still being asked."""
     with asked(proxied, "Transfer-Encoding: chunked", method="POST") as (near, origin):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -63,6 +64,17 @@ def test_when_one_worker_dies_the_proxy_ends() -> None:
         assert running.wait(PATIENCE_SECONDS) > 0
         assert running.stderr is not None
         assert f"worker {victim} ended by itself" in running.stderr.read()
+
+
+def test_workers_do_not_outlive_their_parent() -> None:
+    """Even kill -9 of the parent leaves no process behind."""
+    with proxy() as (running, _):
+        # pidfd_open(2): unlike a pid, it cannot come to mean another process
+        handles = [os.pidfd_open(pid) for pid in children(running.pid)]
+        running.kill()
+        for handle in handles:
+            assert [handle] == select.select([handle], [], [], PATIENCE_SECONDS)[0]
+            os.close(handle)
 
 
 def test_an_interrupt_from_the_terminal_ends_all() -> None:
