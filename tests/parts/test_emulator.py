@@ -81,7 +81,9 @@ async def test_stops_at_once_with_connections_open() -> None:
         await clients[1].send(Packet.hold(MAX_HOLD_MILLISECONDS))
         await clients[2].send(*(Packet.source(5_000_000) for _ in range(3)))
         await clients[3].write(b"\x00\xff\xff\xff" + bytes(100_000))
-        await until(lambda: sum(record.packets_received for record in watched.server.journal.records) >= 3)
+        journal = watched.server.journal
+        await until(lambda: sum(record.packets_received for record in journal.records) >= 3)
+        await until(lambda: sum(record.bytes_received > 100_000 for record in journal.records) == 1)
         await asyncio.wait_for(watched.server.aclose(), 1)
         assert [Ended.SERVER_STOPPED] * 4 == [(await watched.next_ended()).ended for _ in clients]
         assert [] == watched.server.endpoints
