@@ -133,7 +133,12 @@ class EmulatedServer:
             return
         conversation = Conversation(self, record)
         self.conversations.add(conversation)
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: conversation, sock)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: conversation, sock)
+        finally:
+            if not conversation.is_connected:
+                # Stopped meanwhile, before the loop had told the conversation: it never will
+                self.ended(conversation, record, Ended.SERVER_STOPPED)
 
     def _close_record(self, record: Record, how: Ended) -> None:
         self.journal.close(record, how)

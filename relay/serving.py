@@ -69,10 +69,10 @@ class Conversation(asyncio.Protocol):
         self._output_ended = False
         self._last_packet = time.monotonic()
         self.held_bytes = 0
-        self._is_connected = False
+        self.is_connected = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._is_connected = True
+        self.is_connected = True
         self._transport = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket = transport.get_extra_info("socket")
@@ -102,7 +102,7 @@ class Conversation(asyncio.Protocol):
 
     def weigh(self) -> int:
         """Set `held_bytes`, what waits here of both directions; return by how much it has grown."""
-        if not self._is_connected:
+        if not self.is_connected:
             # Accepted, but the loop has not told us yet
             return 0
         before = self.held_bytes

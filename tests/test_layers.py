@@ -15,7 +15,7 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"dial", "evidence", "failure", "journal", "pipes", "pump_end", "tls", "vanished"},
+    {"dial", "evidence", "failure", "journal", "line_log", "pipes", "pump_end", "tls", "vanished"},
     # Values, and open connections.
     {"foreign", "keys", "link", "pipe", "refusal", "resetting", "route", "serving", "stream", "trace"},
     # What may be opened where, what carries bytes, and the walk along a route as a dialogue without I/O.

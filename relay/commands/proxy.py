@@ -15,6 +15,7 @@ from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
 from relay.commands.running import say, serve
 from relay.failure import SettingsError
+from relay.line_log import LineLog
 from relay.listening import bound_endpoint, is_public
 from relay.proxy import CONNECT_TIMEOUT_SECONDS, HEAD_TIMEOUT_SECONDS, ConnectProxy
 from relay.refusal import PROXY_NAME
@@ -47,27 +48,27 @@ def run(arguments: Sequence[str], program: str) -> int:
     access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or None)
     log_file = _open_log(options.access_log)
 
-    def service(sockets: Sequence[socket.socket] | None = None) -> ConnectProxy:
-        return ConnectProxy(
-            listen,
-            access=access,
-            connect_timeout_seconds=options.connect_timeout,
-            head_timeout_seconds=options.head_timeout,
-            via=options.via,
-            log=_AccessLog(log_file, program).write if log_file is not None else None,
-            sockets=sockets,
-        )
+    def work(sockets: Sequence[socket.socket] | None = None) -> int:
+        log = _AccessLog(log_file, program) if log_file is not None else None
+        told = log.write if log is not None else None
+        proxy = ConnectProxy(
+            listen, access=access, connect_timeout_seconds=options.connect_timeout,
+            head_timeout_seconds=options.head_timeout, via=options.via, log=told, sockets=sockets,
+        )  # fmt: skip
+        try:
+            return serve(program, proxy, is_quiet=sockets is not None)
+        finally:
+            if log is not None:
+                log.close()
 
     if public:
         say(program, "warning: it can be reached from other machines and asks for no login")
     try:
         if options.workers == 1:
-            return serve(program, service())
+            return work()
         # One name for all: a request that comes round to another worker has come round as well
         options.via = options.via or f"relay-{secrets.token_hex(4)}"
-        return _serve_with_workers(
-            program, listen, options.workers, lambda own: serve(program, service(own), is_quiet=True)
-        )
+        return _serve_with_workers(program, listen, options.workers, work)
     finally:
         if log_file is not None and log_file is not sys.stdout:
             log_file.close()
@@ -89,20 +90,18 @@ def _serve_with_workers(program: str, listen: Sequence[Endpoint], workers: int, 
 
 
 class _AccessLog:
-    """One JSON object per line. A full disk or a reader that has gone does not stop the proxy."""
+    """One JSON object per line. A full disk, a slow reader or one that has gone does not stop the proxy."""
 
     def __init__(self, file: TextIO, program: str) -> None:
-        self._file = file
         self._program = program
-        self._has_failed = False
+        self._lines = LineLog(file.fileno(), self._has_failed, lambda lost: json.dumps({"lost_lines": lost}))
+        self.close = self._lines.close
 
     def write(self, entry: dict[str, Any]) -> None:
-        try:
-            print(json.dumps(entry), file=self._file, flush=True)
-        except OSError as error:
-            if not self._has_failed:
-                say(self._program, f"--access-log: cannot write any more: {error.strerror}")
-            self._has_failed = True
+        self._lines.write(json.dumps(entry))
+
+    def _has_failed(self, error: OSError) -> None:
+        say(self._program, f"--access-log: cannot write any more: {error.strerror}")
 
 
 def _probe(endpoint: Endpoint, program: str) -> int:
@@ -126,6 +125,8 @@ def _open_log(path: str | None) -> TextIO | None:
     if path is None:
         return None
     if path == "-":
+        if sys.stdout is None:
+            raise SettingsError("--access-log: stdout is closed; expected a file, or stdout open")
         return sys.stdout
     try:
         return Path(path).open("a", encoding="utf-8")

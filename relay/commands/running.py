@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Callable
@@ -10,7 +11,10 @@ from typing import Any, Protocol
 
 from relay.commands import EXIT_GOOD
 from relay.failure import SettingsError
+from relay.line_log import LineLog
 from relay.route import Endpoint
+
+STDERR = 2
 
 
 class Service(Protocol):
@@ -20,10 +24,26 @@ class Service(Protocol):
     def endpoints(self) -> list[Endpoint]: ...
 
 
+@functools.cache
+def _stderr(program: str) -> LineLog:
+    return LineLog(STDERR, lambda _: None, lambda lost: f"{program}: {lost} lines lost")
+
+
 def say(program: str, text: str) -> None:
-    """One line on stderr: stdout belongs to what a command produces. A reader that has gone stops nothing."""
+    """One line on stderr: stdout belongs to what a command produces.
+
+    A reader that has gone stops nothing, and while we serve, one that is slow does not either.
+    """
+    line = f"{program}: {text}"
+    try:
+        is_ours = sys.stderr.fileno() == STDERR
+    except (AttributeError, OSError, ValueError):
+        is_ours = False  # closed, or taken by somebody who runs us inside a program of theirs
     with contextlib.suppress(OSError):
-        print(f"{program}: {text}", file=sys.stderr, flush=True)
+        if is_ours:
+            _stderr(program).write(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
 
 def serve(program: str, service: AbstractAsyncContextManager[Any], *, is_quiet: bool = False) -> int:
@@ -60,3 +80,5 @@ async def _serve(program: str, service: AbstractAsyncContextManager[Any], is_qui
         await stop.wait()
     if not is_quiet:
         say(program, "stopped")
+    with contextlib.suppress(OSError):
+        _stderr(program).close()

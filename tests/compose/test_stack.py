@@ -97,7 +97,7 @@ def test_the_traffic_gets_through(stack: Stack) -> None:
     assert 0 == proof.returncode, proof.stdout
     for shown in (
         "4 of 4 pings answered",
-        "which is not us but the last proxy",
+        "which is none of our own ends",
         "killed mid-way, made anew",
         "2 of 2 direct ways are closed",
         "PROVEN",

@@ -197,6 +197,31 @@ def test_the_command_serves_logs_and_stops(tmp_path: Path) -> None:
     assert always | {"path", "outgoing"} == set(by_status[200])
 
 
+def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
+    """The pipe of the access log and that of stderr are full, and each tunnel is still opened at once."""
+    command = [*RELAY, "proxy", "--listen", "127.0.0.1:0", "--access-log", "-"]
+    refusals = 400  # of more than 200 bytes of log each: a pipe holds 64 KiB
+    with (
+        Target() as target,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running,
+    ):
+        try:
+            assert running.stderr is not None
+            port = int(running.stderr.readline().rpartition(":")[2])
+            for _ in range(refusals):
+                with socket.create_connection(("127.0.0.1", port), 10) as refused:
+                    refused.sendall(connect_head("127.0.0.1:1"))
+                    assert 502 == status_of(read_all(refused)[0])
+            with socket.create_connection(("127.0.0.1", port), 10) as near:
+                near.sendall(connect_head(target.authority))
+                target.accept().close()
+                assert 200 == status_of(read_head(near))
+        finally:
+            running.send_signal(signal.SIGTERM)
+        stdout, _ = running.communicate(timeout=20)
+    assert refusals <= len([json.loads(line) for line in stdout.splitlines()])
+
+
 def test_a_probe_tells_what_is_no_proxy(free_port: int) -> None:
     """Nothing there, or something else there: exit 1."""
     assert 1 == relay_proxy("--probe", f"127.0.0.1:{free_port}").returncode
