@@ -1,7 +1,6 @@
 """DataPlane: gives each tunnel its path, when it starts: the kernel's where that is possible, else chunks."""
 
 import asyncio
-import os
 from collections.abc import Callable
 
 from relay.link import Link
@@ -9,9 +8,6 @@ from relay.pump import pump
 from relay.pump_end import Counters, TunnelEnd
 from relay.splice import IS_AVAILABLE, SplicePlane
 from relay.stream import SocketStream, Stream
-
-# Opt-in until it has run as long as the chunk path has: RELAY_SPLICE=1 (Linux).
-USE_SPLICE = IS_AVAILABLE and os.environ.get("RELAY_SPLICE") == "1"
 
 OnEnd = Callable[[TunnelEnd], None]
 
@@ -34,7 +30,7 @@ class Carriage:
 class DataPlane:
     """Carries the tunnels of one event loop.
 
-    With RELAY_SPLICE=1 plain sockets on Linux take splice(2); all others take the chunk path.
+    Plain sockets on Linux take splice(2); TLS, and systems without it, take the chunk path.
     """
 
     def __init__(self) -> None:
@@ -49,7 +45,7 @@ class DataPlane:
         Args: needs_bytes: a target that ends before a byte has passed, either way, has failed: the client
               gets a RST. Proxies that say 200 before they have reached the target end so.
         """
-        if USE_SPLICE and isinstance(client, SocketStream) and isinstance(target, SocketStream):
+        if IS_AVAILABLE and isinstance(client, SocketStream) and isinstance(target, SocketStream):
             if self._splice is None:
                 self._splice = SplicePlane()
             near, early = client.detach()

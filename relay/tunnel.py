@@ -1,6 +1,8 @@
 """open_tunnel: walk a route with asyncio and return the open byte stream to its target."""
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Mapping
 
@@ -114,9 +116,30 @@ async def connect(address: Address, limit_seconds: float) -> SocketStream:
     family, sockaddr = address
     sock = new_socket(family)
     try:
-        async with asyncio.timeout(limit_seconds):
-            await asyncio.get_running_loop().sock_connect(sock, sockaddr)
+        code = sock.connect_ex(sockaddr)
+        if code == errno.EINPROGRESS:
+            async with asyncio.timeout(limit_seconds):
+                await _writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
     return SocketStream(sock)
+
+
+async def _writable(sock: socket.socket) -> None:
+    """Wait for a connect to end (connect(2)); uvloop's sock_connect looks every address up in a thread."""
+    loop = asyncio.get_running_loop()
+    is_writable = loop.create_future()
+
+    def tell() -> None:
+        if not is_writable.done():
+            is_writable.set_result(None)
+
+    loop.add_writer(sock, tell)
+    try:
+        await is_writable
+    finally:
+        loop.remove_writer(sock)
