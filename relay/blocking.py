@@ -1,8 +1,6 @@
 """The same tunnel for plain threads: no asyncio, so a command that pings or pipes starts fast."""
 
-import queue
 import socket
-import threading
 import time
 from collections.abc import Mapping
 
@@ -10,11 +8,12 @@ from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
-from relay.dial import Address, look_up, new_socket
+from relay.dial import Address, new_socket
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
 from relay.foreign import FIRST_BYTES, UNANSWERED, not_framework
+from relay.lookup import look_up_within
 from relay.pipe import BlockingStream, SocketPipe, TlsPipe
-from relay.route import Endpoint, Route
+from relay.route import Route
 from relay.tls import client_context
 from relay.trace import Trace
 from relay.walk import Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
@@ -72,7 +71,7 @@ class _Driver:
             self._stream.set_deadline(time.monotonic() + remaining)
         match command:
             case Resolve(endpoint):
-                return look_up_within(endpoint, remaining)
+                return look_up_within(endpoint.host, endpoint.port, remaining)
             case Connect((family, sockaddr), limit_seconds):
                 self.discard()
                 self._stream = connect(family, sockaddr, min(remaining, limit_seconds))
@@ -100,29 +99,6 @@ class _Driver:
     def _open(self) -> BlockingStream:
         assert self._stream is not None
         return self._stream
-
-
-def look_up_within(endpoint: Endpoint, limit_seconds: float) -> list[Address]:
-    """Every address of a name; getaddrinfo(3) has no limit of its own, so it waits in a thread.
-
-    Raises: socket.gaierror, TimeoutError
-    """
-    answers: queue.SimpleQueue[list[Address] | socket.gaierror] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(look_up(endpoint.host, endpoint.port))
-        except socket.gaierror as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, name="name lookup", daemon=True).start()
-    try:
-        answer = answers.get(timeout=limit_seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(answer, socket.gaierror):
-        raise answer
-    return answer
 
 
 def connect(family: socket.AddressFamily, sockaddr: tuple, limit_seconds: float) -> SocketPipe:  # type: ignore[type-arg]

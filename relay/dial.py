@@ -1,4 +1,4 @@
-"""Name lookup and TCP connect, the facts that asyncio and threads share."""
+"""Addresses and TCP sockets, the facts that asyncio and threads share."""
 
 import contextlib
 import socket
@@ -21,19 +21,6 @@ def literal_addresses(host: str, port: int) -> list[Address] | None:
             continue
         return [(family, (host, port) if family == socket.AF_INET else (host, port, 0, 0))]
     return None
-
-
-def look_up(host: str, port: int) -> list[Address]:
-    """Every address of a name, in the order of getaddrinfo(3) (RFC 6724). Blocks.
-
-    Raises: socket.gaierror
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        # The idna codec refuses labels beyond 63 characters with an error of its own
-        raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
-    return addresses_of(found)
 
 
 def addresses_of(found: Sequence[tuple[int, int, int, str, tuple]]) -> list[Address]:  # type: ignore[type-arg]

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from relay.access import Access, IpAddress
 from relay.dial import Address, literal_addresses
 from relay.failure import DialFailed, Failure, Reason, Stage
+from relay.lookups import Lookups
 from relay.refusal import Refusal
 from relay.refused import Refused
 from relay.route import Endpoint
 from relay.stream import SocketStream
 from relay.trace import Trace
-from relay.tunnel import connect, look_up
+from relay.tunnel import connect
 from relay.vanished import notice_vanished
 
 
@@ -30,6 +31,11 @@ class Dialler:
         self._access = access
         self._own = [(_address(endpoint.host), endpoint.port) for endpoint in own]
         self._connect_timeout_seconds = connect_timeout_seconds
+        self._lookups = Lookups()
+
+    async def aclose(self) -> None:
+        """Stop looking up names."""
+        await self._lookups.aclose()
 
     async def dial(self, target: Endpoint) -> SocketStream:
         """Return an open stream to `target`. Raises: RelayError, Refused."""
@@ -38,7 +44,7 @@ class Dialler:
             addresses = literal_addresses(target.host, target.port)
             if addresses is None:
                 async with asyncio.timeout(trace.remaining_seconds()):
-                    addresses = await look_up(target.host, target.port)
+                    addresses = await self._lookups.look_up(target.host, target.port)
         for address in addresses:
             self._check(str(address[1][0]), target)
         with trace.step(Stage.CONNECT, str(target)):

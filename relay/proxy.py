@@ -24,7 +24,7 @@ from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
 from relay.refusal import Refusal, denied, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
-from relay.takeover import RawServer, require_c_parser
+from relay.takeover import RawServer, accept_no_more, require_c_parser
 from relay.vanished import notice_vanished
 
 PROXY_PORT = 3128
@@ -74,6 +74,7 @@ class ConnectProxy:
         self._server: RawServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._plane = DataPlane()
+        self._is_stopping = False
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -93,6 +94,7 @@ class ConnectProxy:
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
         require_c_parser()
+        self._is_stopping = False
         loop = asyncio.get_running_loop()
         self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds)
         for sock in self._sockets or listen_on(self._listen):
@@ -104,6 +106,11 @@ class ConnectProxy:
 
     async def aclose(self) -> None:
         """Stop at once: listeners first, then every tunnel and every connection is reset."""
+        self._is_stopping = True
+        for server in self._servers:
+            accept_no_more(server)
+        if self._server is not None:
+            await self._server.stop()
         for server in self._servers:
             server.close()
         tasks = list(self._tasks)
@@ -112,7 +119,7 @@ class ConnectProxy:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._plane.aclose()
         if self._server is not None:
-            await self._server.stop()
+            await self._dialler.aclose()
         self._servers.clear()
 
     async def __aenter__(self) -> Self:
@@ -220,6 +227,10 @@ class ConnectProxy:
             if task.cancelled():
                 if_never_run()
 
+        if self._is_stopping:
+            work.close()
+            if_never_run()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(ended)

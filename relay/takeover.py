@@ -27,6 +27,10 @@ OnRequest = Callable[[ClientRequest], Awaitable[bool]]
 OnRefusal = Callable[[ClientRequest, Refusal], Awaitable[None]]
 
 
+# asyncio's loop has accepted a connection so many turns before its protocol hears of it, at most.
+_ACCEPT_TURNS = 4
+
+
 class ParserMissing(RuntimeError):
     """aiohttp runs without its C parser."""
 
@@ -66,6 +70,8 @@ class _RequestHandler(RequestHandler):
         # A write is over when the kernel has it: nothing is lost when the socket is taken away
         transport.set_write_buffer_limits(0)  # type: ignore[attr-defined]
         super().connection_made(transport)
+        if self._server.is_stopping:
+            self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -124,7 +130,11 @@ class _RequestHandler(RequestHandler):
         early = self.gate.take_early()
         # Closes aiohttp's descriptor only; the loop calls connection_lost in its next turn
         transport.abort()
-        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            reset_socket(sock)
+            raise
         return sock, early
 
     def abort(self) -> None:
@@ -199,6 +209,17 @@ def _own_socket(transport: asyncio.BaseTransport) -> socket.socket:
     return own
 
 
+def accept_no_more(server: asyncio.Server) -> None:
+    """Stop accepting, before `close`: a server that is closed loses what asyncio has just accepted.
+
+    Its transport is made in a later turn of the loop, and then fails on an assertion, half open.
+    """
+    for sock in server.sockets:
+        # uvloop has a listener that nobody may take its descriptor from, and no such gap
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+
+
 class RawServer(web.Server):
     """aiohttp's low-level server with our request handler; it is the protocol factory of a listener.
 
@@ -216,6 +237,7 @@ class RawServer(web.Server):
             auto_decompress=False,
             access_log=None,
         )
+        self.is_stopping = False
         self._on_request = on_request
         self.on_refusal = on_refusal
 
@@ -223,7 +245,14 @@ class RawServer(web.Server):
         return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
     async def stop(self) -> None:
-        """Reset every connection and cancel what answers it; all of it has ended on return."""
+        """Reset every connection and cancel what answers it; all of it has ended on return.
+
+        `accept_no_more` first, and close the listeners afterwards.
+        """
+        self.is_stopping = True
+        for _ in range(_ACCEPT_TURNS):
+            # What the loop has accepted already becomes a connection, and is reset at once
+            await asyncio.sleep(0)
         connections = [_ours(connection) for connection in self.connections]
         tasks = [task for connection in connections if (task := connection._task_handler) is not None]
         for connection in connections:

@@ -6,8 +6,9 @@ import os
 import socket
 from collections.abc import Mapping
 
-from relay.dial import Address, addresses_of, new_socket
+from relay.dial import Address, new_socket
 from relay.failure import Stage
+from relay.lookups import look_up_async
 from relay.route import Route
 from relay.stream import SocketStream, Stream, TlsStream
 from relay.tls import client_context
@@ -69,7 +70,7 @@ class _Driver:
         match command:
             case Resolve(endpoint):
                 async with asyncio.timeout(remaining):
-                    return await look_up(endpoint.host, endpoint.port)
+                    return await look_up_async(endpoint.host, endpoint.port)
             case Connect(address, limit_seconds):
                 self.discard()
                 self._stream = await connect(address, min(remaining, limit_seconds))
@@ -100,15 +101,6 @@ class _Driver:
     def _open(self) -> Stream:
         assert self._stream is not None
         return self._stream
-
-
-async def look_up(host: str, port: int) -> list[Address]:
-    """Every address of a name, looked up in the loop's worker threads. Raises: socket.gaierror."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
-    return addresses_of(found)
 
 
 async def connect(address: Address, limit_seconds: float) -> SocketStream:

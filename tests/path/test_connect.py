@@ -6,12 +6,15 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import relay.lookup
 from relay.access import Access
+from relay.dial import Address
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
 from tests.path.proxied import (
@@ -369,6 +372,34 @@ def test_a_prohibited_address_is_403() -> None:
                 assert 403 == status_of(read_all(near)[0])
             assert "destination_ip_prohibited" == proxied.entry()["error"]
         assert not target.was_called()
+
+
+def test_a_dead_resolver_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many names whose lookup hangs: each is 504 in time, others are found, a stop waits for none."""
+    answered, really = threading.Event(), relay.lookup.look_up
+
+    def look_up(host: str, port: int) -> list[Address]:
+        if host.endswith(".dead.example"):
+            answered.wait()
+        return really("localhost", port)
+
+    monkeypatch.setattr(relay.lookup, "look_up", look_up)
+    try:
+        with Target() as target, Proxied(connect_timeout_seconds=0.5) as proxied:
+            dead = [proxied.client(connect_head(f"{number}.dead.example:1")) for number in range(50)]
+            with proxied.client(connect_head(f"localhost:{target.port}")) as near, target.accept():
+                assert 200 == status_of(read_head(near))
+            for sock in dead:
+                with sock:
+                    assert 504 == status_of(read_all(sock)[0])
+            errors = [proxied.entry().get("error") for _ in range(51)]
+            assert (50, 1) == (errors.count("dns_timeout"), errors.count(None))
+            hanging = proxied.client(connect_head("last.dead.example:1"))
+            began = time.monotonic()
+        with hanging:
+            assert time.monotonic() - began < 0.5
+    finally:
+        answered.set()
 
 
 async def test_a_failed_start_leaves_nothing_open() -> None:
