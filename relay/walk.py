@@ -143,13 +143,12 @@ def _pass(
                 yield Send(request)
             if shake.awaits_body:
                 body_ends = body_ends or time.monotonic() + BODY_GRACE_SECONDS
-                data = yield Receive(max(0.0, body_ends - time.monotonic()))
+                data = yield from _receive_body(body_ends)
             else:
                 body_ends = 0.0
                 data = yield Receive()
             try:
-                # A body that does not come within the grace time is over for us
-                shake.receive_data(b"" if data is None else data)
+                shake.receive_data(data)
             except StreamTruncated as error:
                 raise PeerMisbehaved(_truncated(error, peer, target, index)) from error
             if shake.must_redial:
@@ -171,6 +170,15 @@ def _pass(
         if leftover:
             yield Unread(leftover)
     return True
+
+
+def _receive_body(ends: float) -> Generator[Command, Any, bytes]:
+    """More of a refusal's body, until `ends` (time.monotonic()); b"" when no more comes, whatever the reason:
+    the refusal is known by its head."""
+    try:
+        return (yield Receive(max(0.0, ends - time.monotonic()))) or b""
+    except OSError:
+        return b""
 
 
 def _announces_page(reply: "Reply") -> bool:

@@ -73,9 +73,10 @@ class _Family:
     def fork(
         self, own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
     ) -> None:
+        parent = os.getpid()
         child = os.fork()
         if child == 0:
-            _be_worker(own, bound, work)
+            _be_worker(parent, own, bound, work)
         self._children.add(child)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
@@ -99,14 +100,17 @@ class _Family:
         return worst
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Have the kernel send SIGTERM when the parent dies, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        # It died before the kernel had been asked
+        os._exit(1)
 
 
 def _be_worker(
-    own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
+    parent: int, own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
 ) -> None:
     """Never returns: a worker must not run what comes behind the fork in its parent."""
     status = 1
@@ -115,7 +119,7 @@ def _be_worker(
             if sockets is not own:
                 for sock in sockets:
                     sock.close()
-        _end_with_parent()
+        _end_with_parent(parent)
         # ^C reaches the whole foreground group; the parent passes it on once
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

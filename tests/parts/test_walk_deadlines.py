@@ -92,6 +92,19 @@ def test_a_refusal_does_not_wait_for_its_body(opening: Opening) -> None:
     assert caught.value.body.startswith(b"some of it")
 
 
+def test_a_refusal_is_a_refusal_though_its_body_is_cut(opening: Opening) -> None:
+    """A proxy that resets the connection in the middle of its block page has refused all the same."""
+
+    def cut(played: Played) -> None:
+        played.head()
+        played.write(b"HTTP/1.1 403 No\r\nContent-Length: 10\r\n\r\nsome")
+        played.reset()
+
+    with ScriptedProxy(cut) as proxy, pytest.raises(ProxyRefused) as caught:
+        opening(proxy.route())
+    assert (403, b"some") == (caught.value.status, caught.value.body)
+
+
 def test_a_refusal_is_a_refusal_at_the_deadline(opening: Opening) -> None:
     """When the time is over while a refusal's body is awaited, the refusal is told, not the time."""
 
