@@ -46,7 +46,7 @@ class Dialler:
                 async with asyncio.timeout(trace.remaining_seconds()):
                     addresses = await self._lookups.look_up(target.host, target.port)
         for address in addresses:
-            self._check(str(address[1][0]), target)
+            self.check(address, target)
         with trace.step(Stage.CONNECT, str(target)):
             stream = await self._first_open(trace, addresses)
         sock = stream.fileno_socket()
@@ -56,7 +56,9 @@ class Dialler:
         notice_vanished(sock)
         return stream
 
-    def _check(self, host: str, target: Endpoint) -> None:
+    def check(self, address: Address, target: Endpoint) -> None:
+        """Raises: Refused when this address of `target` may not be reached."""
+        host = str(address[1][0])
         if reason := self._access.refuses_address(host):
             raise Refused(Refusal(403, "destination_ip_prohibited", reason))
         if self._is_own(_address(host), target.port):

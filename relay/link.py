@@ -116,7 +116,12 @@ class Half:
 
 
 class Link:
-    """One tunnel on the fast path."""
+    """One tunnel on the fast path.
+
+    Args: on_end: called once, when both sockets are closed; that can be before SplicePlane.add returns.
+          early: bytes of the client that were read already. greeting: the same of the target.
+          needs_bytes: a target that ends before a byte has passed, either way, has failed.
+    """
 
     __slots__ = ("broken", "client", "down", "first_end", "is_over", "needs_bytes", "on_end", "target", "up")
 
@@ -125,9 +130,10 @@ class Link:
         client: socket.socket,
         target: socket.socket,
         on_end: Callable[[TunnelEnd], None],
-        early: bytes,
-        greeting: bytes,
-        needs_bytes: bool,
+        *,
+        early: bytes = b"",
+        greeting: bytes = b"",
+        needs_bytes: bool = False,
     ) -> None:
         self.client = client
         self.target = target

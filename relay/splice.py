@@ -50,6 +50,7 @@ class SplicePlane:
         self._epoll = select.epoll()
         self._reading: dict[int, Half] = {}
         self._writing: dict[int, Half] = {}
+        self._watched: dict[int, Callable[[int], None]] = {}
         self._queue: deque[Half] = deque()
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
@@ -60,35 +61,37 @@ class SplicePlane:
     def __len__(self) -> int:
         return len(self._links)
 
-    def add(
-        self,
-        client: socket.socket,
-        target: socket.socket,
-        on_end: Callable[[TunnelEnd], None],
-        *,
-        early: bytes = b"",
-        greeting: bytes = b"",
-        needs_bytes: bool = False,
-    ) -> Link:
-        """Carry bytes between two connected, non-blocking sockets, which are ours to close from now on.
+    def add(self, link: Link, seen: tuple[int, int] | None = None) -> None:
+        """Carry bytes between the two connected, non-blocking sockets of a link, ours to close from now on.
 
-        Args: on_end: called once, when both are closed; that can be before this returns.
-              early: bytes of the client that were read already. greeting: the same of the target.
-              needs_bytes: a target that ends before a byte has passed, either way, has failed.
+        Args: seen: for sockets that are watched already: flags of client and target that were reported and
+              not acted upon.
         """
-        link = Link(client, target, on_end, early, greeting, needs_bytes)
         self._links.add(link)
-        for half in (link.up, link.down):
+        halves = (link.up, link.down)
+        for half in halves:
             self._reading[half.source] = half
             self._writing[half.sink] = half
-        self._epoll.register(link.up.source, _EVENTS)
-        self._epoll.register(link.down.source, _EVENTS)
-        # The registration reports what the sockets have; only what was read before needs a push
-        for half in (link.up, link.down):
-            if half.pending and not link.is_over:
+            if seen is None:
+                # This reports what the socket has; only what was read before needs a push
+                self._epoll.register(half.source, _EVENTS)
+            else:
+                del self._watched[half.source]
+        for half, flags in zip(halves, seen or (0, 0), strict=True):
+            half.is_ending = bool(flags & _ENDING)
+            if (half.pending or flags & _READABLE) and not link.is_over:
                 self._run(half)
         self._schedule()
-        return link
+
+    def watch(self, descriptor: int, woke: Callable[[int], None], events: int = _EVENTS) -> None:
+        """Have `woke` called with the flags of each event (epoll(7)), until `unwatch` or `add`."""
+        self._watched[descriptor] = woke
+        self._epoll.register(descriptor, events)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch`; before the descriptor is closed."""
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     def close(self) -> None:
         """Reset every tunnel at once."""
@@ -122,6 +125,10 @@ class SplicePlane:
         self._schedule()
 
     def _wake(self, descriptor: int, flags: int) -> None:
+        woke = self._watched.get(descriptor)
+        if woke is not None:
+            woke(flags)
+            return
         if flags & _READABLE:
             half = self._reading.get(descriptor)
             if half is not None:

@@ -27,7 +27,7 @@ LAYERS = (
     {"connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},
     # One request of the proxy, from its head to its reply.
     {"reply_head", "request_gate"},
-    {"client_request"},
+    {"admission", "client_request", "express"},
     {"exchange", "takeover"},
     {"absolute_form"},
     # What a command starts.

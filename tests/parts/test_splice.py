@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from relay.evidence import unsent_bytes
+from relay.link import Link
 from relay.pipes import PipePool
 from relay.pump import pump
 from relay.pump_end import Counters, TunnelEnd
@@ -66,7 +67,8 @@ class Paths:
         self._outer += [client, target]
         ended = asyncio.get_running_loop().create_future()
         if self.plane is not None:
-            link = self.plane.add(near, far, ended.set_result, early=early)
+            link = Link(near, far, ended.set_result, early=early)
+            self.plane.add(link)
             return Tunnel(client, target, ended, lambda: link.counters)
         counters = Counters()
 
