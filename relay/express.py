@@ -25,8 +25,6 @@ from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE, SplicePlane
 from relay.vanished import is_dead, notice_vanished
 
-# How many connections are accepted before those that are there have their turn.
-ACCEPTS = 32
 _READ_BYTES = 65_536
 _REST_BYTES = 196_608
 _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
@@ -105,8 +103,8 @@ class ExpressLane:
         self._plane = plane
         self._listeners = listeners
         self._desk = desk
-        self._silent = _Deadlines(silence_seconds, self._too_silent)
-        self._dialling = _Deadlines(connect_seconds, self._too_late)
+        self._silent = _Deadlines(plane, silence_seconds, self._too_silent)
+        self._dialling = _Deadlines(plane, connect_seconds, self._too_late)
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
 
@@ -144,6 +142,7 @@ class ExpressLane:
                 # What came at once is judged at once: a request that is wrong at its end is not begun
                 with contextlib.suppress(OSError):
                     data += guest.sock.recv(_REST_BYTES)
+            self._plane.wants_loop = True
             self._desk.hand_over(guest.sock, data)
             return
         guest.early = data[match.end() :]
@@ -202,6 +201,7 @@ class ExpressLane:
         self._drop_target(guest)
         self._plane.unwatch(guest.sock.fileno())
         reset_socket(guest.sock)
+        self._plane.wants_loop = True
         guest.tunnel.ended = str(TunnelEnd.CLIENT_RESET)
         guest.tunnel.on_end(guest.tunnel)
 
@@ -210,6 +210,7 @@ class ExpressLane:
         self._dialling.remove(guest)
         self._drop_target(guest)
         self._plane.unwatch(guest.sock.fileno())
+        self._plane.wants_loop = True
         raised = classify(error, Stage.CONNECT, str(guest.tunnel.target))
         self._desk.could_not_open(guest.tunnel, guest.sock, raised)
 
@@ -235,27 +236,29 @@ class ExpressLane:
             self._plane.unwatch(listener.fileno())
 
     def _accept(self, listener: socket.socket, flags: int) -> None:
-        for _ in range(ACCEPTS):
-            try:
-                sock, peer = listener.accept()
-            except (BlockingIOError, ConnectionError):
-                return
-            except OSError:
-                # Out of descriptors: connections wait in the queue until some are free again
-                self._listen_no_more()
-                self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
-                return
-            sock.setblocking(False)
-            guest = _Guest(self, sock, peer)
-            self._silent.add(guest)
-            self._plane.watch(sock.fileno(), guest.client_woke)
+        """One for each event: those that are there have their turn, and no call only says EAGAIN."""
+        try:
+            sock, peer = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError:
+            # Out of descriptors: connections wait in the queue until some are free again
+            self._listen_no_more()
+            self._plane.wants_loop = True
+            self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
+            return
+        sock.setblocking(False)
+        guest = _Guest(self, sock, peer)
+        self._silent.add(guest)
+        self._plane.watch(sock.fileno(), guest.client_woke)
 
 
 class _Deadlines:
     """Guests that have the same time each, so their deadlines come in the order of their arrival."""
 
-    def __init__(self, seconds: float, is_over: Callable[[_Guest], None]) -> None:
+    def __init__(self, plane: SplicePlane, seconds: float, is_over: Callable[[_Guest], None]) -> None:
         self.guests: dict[_Guest, float] = {}
+        self._plane = plane
         self._seconds = seconds
         self._is_over = is_over
         self._loop = asyncio.get_running_loop()
@@ -264,6 +267,7 @@ class _Deadlines:
     def add(self, guest: _Guest) -> None:
         self.guests[guest] = end = self._loop.time() + self._seconds
         if self._timer is None:
+            self._plane.wants_loop = True
             self._timer = self._loop.call_at(end, self._look)
 
     def remove(self, guest: _Guest) -> None:

@@ -15,7 +15,8 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"dial", "evidence", "failure", "journal", "line_log", "pipes", "pump_end", "tls", "vanished"},
+    {"dial", "evidence", "failure", "journal", "line_log", "pipes", "pump_end", "tls",
+     "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"foreign", "keys", "link", "lookup", "pipe", "refusal", "resetting", "route", "serving", "stream",
      "trace"},

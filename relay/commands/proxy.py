@@ -56,7 +56,7 @@ def run(arguments: Sequence[str], program: str) -> int:
             head_timeout_seconds=options.head_timeout, via=options.via, log=told, sockets=sockets,
         )  # fmt: skip
         try:
-            return serve(program, proxy, is_quiet=sockets is not None)
+            return serve(program, proxy, is_quiet=sockets is not None, carries_tunnels=True)
         finally:
             if log is not None:
                 log.close()

@@ -82,7 +82,7 @@ def _listen(route: Route, options: Any, program: str) -> int:
         max_connections=options.max_connections,
         on_end=on_end,
     )
-    return serve(program, forwarder)
+    return serve(program, forwarder, carries_tunnels=True)
 
 
 def _parser(program: str) -> Parser:
