@@ -10,7 +10,7 @@ import math
 import select
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 MAX_EVENTS = 512
@@ -149,7 +149,23 @@ class TunnelSelector(selectors.BaseSelector):
         self.epoll.close()
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._keys
+        return _ByFile(self._keys)
+
+
+class _ByFile(Mapping[Any, selectors.SelectorKey]):
+    """Keys by file object as well as by descriptor, as asyncio asks for them."""
+
+    def __init__(self, keys: Mapping[int, selectors.SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys[_descriptor(fileobj)]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 class TunnelLoop(asyncio.SelectorEventLoop):
