@@ -113,7 +113,7 @@ def _probe(endpoint: Endpoint, program: str) -> int:
             while len(answer) < MAX_PROBE_BYTES and (data := sock.recv(MAX_PROBE_BYTES)):
                 answer += data
     except OSError as error:
-        say(program, f"--probe: nothing answers on {endpoint}: {error}")
+        say(program, f"--probe: nothing answers on {endpoint}: {error.strerror or error}")
         return EXIT_BAD
     if not answer.startswith(b"HTTP/1.1 405 ") or PROXY_NAME.encode() not in answer:
         say(program, f"--probe: what answers on {endpoint} is not this proxy")

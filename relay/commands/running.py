@@ -88,8 +88,11 @@ def _loop_factory(carries_tunnels: bool) -> Callable[[], asyncio.AbstractEventLo
 async def _serve(program: str, service: AbstractAsyncContextManager[Any], is_quiet: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A closed terminal (SIGHUP) must not look like a clean end to those behind open tunnels; nohup(1)
+        # has it ignored
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            loop.add_signal_handler(number, stop.set)
     async with service as started:
         for endpoint in () if is_quiet else started.endpoints:
             say(program, f"listening on {endpoint}")
