@@ -98,6 +98,8 @@ class Trip:
         limit = self.patience.tunnel if limit_seconds is None else limit_seconds
         if target is None and not self.route.hops and self.address is not None:
             return await self._open_directly(limit)
+        if self.answers.get("tunnel") == "login-refused":
+            raise CannotTest("a login that was refused is not sent again")
         self.count()
         return await open_tunnel(Route(target or self.route.target, self.route.hops), timeout_seconds=limit)
 

@@ -119,7 +119,9 @@ def fit(cause: Cause, facts: Facts) -> float:
 def next_questions(findings: Sequence[Finding], causes: Sequence[Cause], askable: Iterable[str]) -> list[str]:
     """The questions of `askable` that tell apart causes still in play, the most telling first."""
     facts = facts_of(findings)
-    rivals = _earliest([one for one in causes if one.severity is Severity.FAULT and is_in_play(one, facts)])
+    rivals = _rivals(
+        [one for one in causes if one.severity is Severity.FAULT and is_in_play(one, facts)], facts
+    )
     worth = {question: _worth(question, rivals, facts) for question in askable}
     return sorted((one for one in worth if worth[one] > 0), key=lambda one: -worth[one])
 
@@ -140,6 +142,14 @@ def _worth(question: str, rivals: Sequence[Cause], facts: Facts) -> float:
             elif one != other:
                 worth += HALF
     return worth
+
+
+def _rivals(in_play: Sequence[Cause], facts: Facts) -> list[Cause]:
+    """All that are in play, but what an earlier cause that is named already would explain."""
+    first = _earliest([cause for cause in in_play if is_named(cause, facts)])
+    if not first:
+        return list(in_play)
+    return [cause for cause in in_play if STAGES.index(cause.stage) <= STAGES.index(first[0].stage)]
 
 
 def _earliest(causes: Sequence[Cause]) -> list[Cause]:

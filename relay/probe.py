@@ -116,15 +116,16 @@ def _limit(sock: socket.socket, family: int, hops: int | None, segment_bytes: in
 def _outcome(sock: socket.socket, code: int, timed_out: bool, evidence: dict[str, Any]) -> str:
     """Read what the kernel knows while it still does; the counters are gone once it gives up (tcp(7))."""
     evidence["tcp_info"] = full_tcp_info(sock)
-    errors = queued_errors(sock)
-    evidence["icmp"] = [error.as_dict() for error in errors]
-    evidence["local"] = _local(sock)
     if timed_out:
         number = errno.ETIMEDOUT
     elif code in (0, errno.EINPROGRESS):
+        # Before the queue is read: taking its last entry clears the error (sock_dequeue_err_skb)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     else:
         number = code
+    errors = queued_errors(sock)
+    evidence["icmp"] = [error.as_dict() for error in errors]
+    evidence["local"] = _local(sock)
     word = "timed-out" if timed_out else word_of(number, errors, evidence)
     if word != "open":
         evidence["errno"] = _name(number)

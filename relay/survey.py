@@ -13,8 +13,13 @@ from relay.diagnosis import next_questions
 from relay.finding import Finding, Findings
 from relay.route import Route
 
-SPINE = ("resolve", "connect", "tunnel", "ping")
-"""The way itself, step by step: a step that fails ends it."""
+SPINE = {
+    "resolve": ("literal", "found", "sinkhole"),
+    "connect": ("open",),
+    "tunnel": ("opened",),
+    "ping": ("answered",),
+}
+"""The way itself, step by step, and the answers with which it goes on."""
 
 HEALTHY = ("sizes", "half-close", "early-bytes", "binary-clean")
 """What is tried on a path that works."""
@@ -73,11 +78,13 @@ class _Run:
 
     async def walk(self) -> None:
         """Go along the way until a step fails; then try the qualities of a path that works."""
-        for question in SPINE:
-            if self._may(question):
-                await self.put([CHECKS[question]])
-        if self._trip.answers.get("ping") == "answered":
-            await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
+        for question, good in SPINE.items():
+            if not self._may(question):
+                continue
+            await self.put([CHECKS[question]])
+            if self._trip.answers.get(question) not in good:
+                return
+        await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
 
     async def narrow(self) -> None:
         """Ask what tells the causes apart that are still possible, until nothing does."""

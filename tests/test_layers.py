@@ -15,14 +15,14 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"cause", "dial", "evidence", "failure", "finding", "journal", "line_log", "pipes", "pump_end", "reading",
-     "tls", "vanished"},
+    {"cause", "dial", "evidence", "failure", "finding", "journal", "line_log", "pipes", "pump_end",
+     "questions", "reading", "tls", "vanished"},
     # Values, and open connections.
     {"catalogue", "diagnosis", "foreign", "keys", "link", "lookup", "pipe", "probe", "refusal", "resetting",
      "route", "serving", "stream", "trace"},
     # What may be opened where, what carries bytes, and the walk along a route as a dialogue without I/O.
-    {"access", "authority", "listening", "lookups", "packet_stream", "pump", "refused", "report", "splice",
-     "stdio", "walk"},
+    {"access", "authority", "catalogue_page", "listening", "lookups", "packet_stream", "pump", "refused",
+     "report", "splice", "stdio", "walk"},
     # Open tunnels, and what goes through one; origin servers.
     {"blocking", "data_plane", "emulator", "origin", "reports", "request_head", "tunnel",
      "workers"},

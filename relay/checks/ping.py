@@ -48,7 +48,9 @@ async def ping(trip: Trip) -> Finding:
     if info and not trip.route.hops:
         # The SYN counts as one byte; through a proxy this would speak of the proxy only
         evidence["acked"] = info.get("bytes_acked", 0) > 1
-        evidence["again"] = info.get("segs_in", 0) > 1 and not evidence["acked"]
+        # Of what came in, one is the SYN-ACK, and one the reset if there was one
+        expected = 2 if word == "reset" else 1
+        evidence["again"] = info.get("segs_in", 0) > expected and not evidence["acked"]
     if icmp and word in ("silent", "reset"):
         word = "rejected"
     return found("ping", word, _words(trip, word, evidence), **evidence)
