@@ -27,9 +27,9 @@ def page() -> str:
         "`python -m relay.catalogue_page > docs/causes.md`.",
         "",
         "A cause is named when all that it *shows* was seen and nothing it *predicts* was seen otherwise.",
-        "Words in braces are filled in by a report. *Told apart* says where causes that look the same from the",
-        "client can be told apart. A question that no check of this version asks (`history`, `server-record`,",
-        "...) is answered by the far end's journal, by runs at other times, or by hand in a saved record.",
+        "Words in braces are filled in by a report. *Told apart* says where causes that look the same from",
+        "the client can be told apart. A question that no check of this version asks (`history`,",
+        "`server-record`, ...) is answered by the far end's journal, by other runs, or by hand in a record.",
     ]
     for stage in STAGES:
         found = [row for row in rows if row.stage == stage]

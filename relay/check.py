@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from protocol.sealing import Key
 from relay.failure import RelayError
-from relay.finding import UNTESTED, Finding
+from relay.finding import UNTESTED, Finding, printable
 from relay.packet_stream import PacketStream
 from relay.probe import Dialled, dial
 from relay.route import Endpoint, Route
@@ -190,12 +190,12 @@ def found(question: str, outcome: str, words: str = "", **evidence: Any) -> Find
     known = CHECKS[question].words
     if outcome not in known:
         raise ValueError(f"{question} cannot be answered by {outcome!r}")
-    return Finding(question, outcome, words or known[outcome], evidence)
+    return Finding(question, outcome, printable(words or known[outcome]), printable(evidence))
 
 
 def untested(question: str, why: str) -> Finding:
     """The finding of a check that could not be made."""
-    return Finding(question, UNTESTED, why)
+    return Finding(question, UNTESTED, printable(why))
 
 
 async def ask(check: Check, trip: Trip, began: float) -> Finding:

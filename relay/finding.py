@@ -19,6 +19,15 @@ MAX_DEPTH: Final = 8
 MAX_TEXT_CHARACTERS: Final = 20_000
 
 
+def printable(value: Any) -> Any:
+    """The same JSON value with every character replaced that a terminal or XML would not take for text."""
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value)
+    if isinstance(value, Mapping):
+        return {printable(str(key)): printable(one) for key, one in value.items()}
+    return [printable(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 class RecordMalformed(ValueError):
     """A saved record is not one; the message names the key and what was expected."""
 
@@ -107,7 +116,7 @@ def read_findings(document: Any) -> Findings:
         raise RecordMalformed(f"findings: {len(listed)} of them; expected at most {MAX_FINDINGS}")
     return Findings(
         target=_text(table, "target"),
-        hops=tuple(_typed(hop, str, "hops") for hop in _typed(table.get("hops"), list, "hops")),
+        hops=tuple(printable(_typed(hop, str, "hops")) for hop in _typed(table.get("hops"), list, "hops")),
         began=_text(table, "began"),
         seconds=_number(table, "seconds"),
         connections=_typed(table.get("connections"), int, "connections"),
@@ -124,7 +133,7 @@ def _finding(value: Any, where: str) -> Finding:
         _text(table, "question", where),
         _text(table, "outcome", where),
         _text(table, "words", where),
-        evidence,
+        printable(evidence),
         _number(table, "began_seconds", where),
         _number(table, "seconds", where),
     )
@@ -141,7 +150,8 @@ def _text(table: Mapping[str, Any], key: str, where: str = "") -> str:
     text: str = _typed(table.get(key), str, name)
     if len(text) > MAX_TEXT_CHARACTERS:
         raise RecordMalformed(f"{name}: {len(text)} characters; expected at most {MAX_TEXT_CHARACTERS}")
-    return text
+    cleaned: str = printable(text)
+    return cleaned
 
 
 def _number(table: Mapping[str, Any], key: str, where: str = "") -> float:
