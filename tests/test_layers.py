@@ -17,11 +17,14 @@ LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"dial", "evidence", "failure", "journal", "line_log", "pipes", "pump_end", "tls", "vanished"},
     # Values, and open connections.
-    {"foreign", "keys", "link", "lookup", "pipe", "refusal", "resetting", "route", "serving", "stream",
-     "trace"},
-    # What may be opened where, what carries bytes, and the walk along a route as a dialogue without I/O.
-    {"access", "authority", "listening", "lookups", "packet_stream", "pump", "refused", "splice", "stdio",
-     "walk"},
+    {"foreign", "http2_errors", "keys", "link", "lookup", "pipe", "race", "refusal", "resetting", "route",
+     "serving", "stream", "trace"},
+    # What may be opened where, what carries bytes, and what a walk along a route asks for.
+    {"access", "authority", "hop_evidence", "http2_pipe", "http2_stream", "listening", "lookups", "moves",
+     "packet_stream", "pump", "refused", "splice", "stdio"},
+    # The single legs of a walk, and the walk: dialogues without I/O.
+    {"hop_carrier", "hop_dial", "hop_socks"},
+    {"walk"},
     # Open tunnels, and what goes through one; origin servers.
     {"blocking", "data_plane", "emulator", "origin", "request_head", "tunnel", "workers"},
     {"connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},

@@ -31,25 +31,25 @@ def seconds(text: str) -> float:
     """A time in seconds, above 0. Raises: argparse.ArgumentTypeError."""
     value = float(text) if _DECIMAL.match(text) else 0.0
     if not 0 < value <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{_show(text)}; expected seconds above 0, at most {MAX_SECONDS:g}")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected seconds above 0, at most {MAX_SECONDS:g}")
     return value
 
 
 def count(text: str) -> int:
     """A whole number from 1. Raises: argparse.ArgumentTypeError."""
     if not _WHOLE.match(text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{_show(text)}; expected a whole number from 1 to 999999999")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected a whole number from 1 to 999999999")
     return int(text)
 
 
 def port(text: str) -> int:
     """A TCP port. Raises: argparse.ArgumentTypeError."""
     if not _WHOLE.match(text) or not 0 < int(text) <= MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{_show(text)}; expected a port from 1 to {MAX_PORT}")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected a port from 1 to {MAX_PORT}")
     return int(text)
 
 
-def _show(text: str) -> str:
+def shown(text: str) -> str:
     """Quote what a person typed: one line, bounded, without control characters."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")
 
@@ -62,32 +62,32 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="go through this proxy: http://[USER[:PASSWORD]@]HOST:PORT or https://...; "
-        "repeat for a chain, nearest first; without a password in it, RELAY_PROXY_PASSWORD is used, "
-        "else it is asked for at a terminal",
+        help="go through this proxy: http://[USER[:PASSWORD]@]HOST:PORT, https://..., socks5h://... or "
+        "socks4a://... (it looks names up), socks5://... or socks4://... (we do); repeat for a chain, "
+        "nearest first; without a password in it, RELAY_PROXY_PASSWORD is used, else it is asked for at a "
+        "terminal",
     )
-    parser.add_argument(
-        "--proxy-ca", metavar="FILE", help="trust the certificates in FILE (PEM) for https:// proxies"
-    )
-    parser.add_argument(
-        "--proxy-insecure",
-        action="store_true",
-        help="do NOT verify the certificate of an https:// proxy: anybody on the way can read the login",
-    )
+    from relay.commands.proxy_options import add_hop_options
+
+    parser.set_defaults(program=parser.prog)
+    add_hop_options(parser)
 
 
 def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
     """The proxies of -x. Raises: SettingsError."""
-    ca_file: str | None = arguments.proxy_ca
-    if ca_file is not None:
-        _check_certificates(ca_file)
+    from relay.commands.proxy_options import with_options
+
     password = os.environ.get(PASSWORD_VARIABLE)
     hops = []
-    for url in arguments.proxy:
-        hop = Hop.parse(url, ca_file=ca_file, verify=not arguments.proxy_insecure, password=password)
-        if hop.user is not None and hop.password is None:
-            hop = replace(hop, password=_ask_password(hop))
-        hops.append(hop)
+    for hop in with_options(
+        [Hop.parse(url, password=password) for url in arguments.proxy], arguments.of_proxies
+    ):
+        asks = hop.user is not None and hop.password is None and hop.socks not in ("socks4", "socks4a")
+        hops.append(replace(hop, password=_ask_password(hop)) if asks else hop)
+        if hop.tls and not hop.verify:
+            words = "is NOT verified: anybody on the way can read the login"
+            warning = f"{arguments.program}: warning: the certificate of {hop} {words}"
+            print(warning, file=sys.stderr, flush=True)
     return tuple(hops)
 
 
@@ -103,21 +103,6 @@ def _ask_password(hop: Hop) -> str:
         return getpass.getpass(f"Password for {hop}: ")
     except EOFError:
         raise SettingsError(f"--proxy: no password was given for {hop}") from None
-
-
-def _check_certificates(path: str) -> None:
-    """Raises: SettingsError; else a bad file would come up as a fault of the proxy's."""
-    import ssl
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        why = "it holds no certificate"
-    except OSError as error:
-        why = str(error.strerror)
-    else:
-        return
-    raise SettingsError(f"--proxy-ca: cannot use {_show(path)}: {why}; expected a PEM file")
 
 
 def add_key_option(parser: argparse.ArgumentParser) -> None:
