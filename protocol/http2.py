@@ -82,6 +82,7 @@ class Http2Tunnel:
         self._end_stream()
         self._reply.clear()
         self._is_ended = self._is_chunked = False
+        self._reset = None
         self._stream = self._connection.get_next_available_stream_id()
         self._connection.send_headers(self._stream, headers)
 
@@ -118,6 +119,8 @@ class Http2Tunnel:
             case h2.events.ConnectionTerminated(error_code=code):
                 self._end(None if not code else StreamReset(int(code), True))
             case h2.events.StreamReset(stream_id=self._stream, error_code=code):
+                if not code and self._is_ended:
+                    return  # "you need not go on": its answer is complete (RFC 9113 section 8.1)
                 self._end(StreamReset(int(code or 0), False))
             case h2.events.InformationalResponseReceived(stream_id=self._stream, headers=headers):
                 self._reply += _head_of(_text(headers), ())

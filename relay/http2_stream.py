@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from socket import socket
+from socket import SHUT_WR, socket
 
 from protocol.http2 import Http2Tunnel
 from relay.http2_errors import as_os_errors
 from relay.stream import CHUNK_BYTES, Stream
 
 CLOSE_SECONDS = 1.0
+# END_STREAM is a FIN (RFC 9113 section 8.5), but nghttpx for one does not pass it on to its own backend. So
+# much time has an answer to our last word; then the connection itself is half-closed, which ends the tunnel.
+HALF_CLOSED_SECONDS = 30.0
 
 
 class Http2Stream:
@@ -21,6 +24,7 @@ class Http2Stream:
         self._unread = b""
         self._reading = asyncio.Lock()
         self._writing = asyncio.Lock()
+        self._giving_up: asyncio.TimerHandle | None = None
 
     async def read(self, limit_bytes: int = CHUNK_BYTES) -> bytes:
         if not self._unread:
@@ -55,14 +59,19 @@ class Http2Stream:
         self._tunnel.end()
         with contextlib.suppress(OSError):
             await self._flush()
+        if self._giving_up is None:
+            loop = asyncio.get_running_loop()
+            self._giving_up = loop.call_later(HALF_CLOSED_SECONDS, self._end_below)
 
     def unread(self, data: bytes) -> None:
         self._unread = data + self._unread
 
     def reset(self) -> None:
+        self._forget()
         self._below.reset()
 
     async def aclose(self) -> None:
+        self._forget()
         self._tunnel.end()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -71,6 +80,14 @@ class Http2Stream:
 
     def fileno_socket(self) -> socket:
         return self._below.fileno_socket()
+
+    def _end_below(self) -> None:
+        with contextlib.suppress(OSError):
+            self._below.fileno_socket().shutdown(SHUT_WR)
+
+    def _forget(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
 
     def _read_now(self, limit_bytes: int) -> bytes | None:
         with as_os_errors():
