@@ -174,7 +174,7 @@ class Hop:
         socks = scheme if scheme.startswith("socks") else None
         password = secret if secret is not None or (socks or "").startswith("socks4") else password
         if user is not None:
-            _check_login(user, password or "", what, socks)
+            check_login(user, password or "", what, socks)
         return cls(
             endpoint,
             tls=scheme == "https",
@@ -195,7 +195,8 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     return decoded[0], decoded[1] if colon else None
 
 
-def _check_login(user: str, password: str, what: str, socks: str | None) -> None:
+def check_login(user: str, password: str, what: str, socks: str | None) -> None:
+    """Refuse what a login cannot carry. Raises: SettingsError that begins with `what` and quotes neither."""
     from protocol.errors import LocalWireError
 
     try:
@@ -229,9 +230,8 @@ class Route:
     @property
     def via(self) -> str:
         """The proxies without their secrets, for people: `http://proxy:3128`; alternatives behind `or`."""
-        first = " -> ".join(str(hop) for hop in self.hops)
-        others = (" -> ".join(str(hop) for hop in hops) or "direct" for hops in self.alternatives)
-        return " or ".join((first, *others))
+        ways = [" -> ".join(str(hop) for hop in hops) for hops in self.ways]
+        return " or ".join(way or "direct" for way in ways) if self.alternatives else ways[0]
 
     @property
     def ways(self) -> tuple[tuple[Hop, ...], ...]:

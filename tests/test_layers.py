@@ -24,9 +24,9 @@ LAYERS = (
      "packet_stream", "pump", "refused", "splice", "stdio"},
     # The single legs of a walk, and the walk: dialogues without I/O.
     {"hop_carrier", "hop_dial", "hop_socks"},
-    {"walk"},
+    {"proxy_source", "walk"},
     # Open tunnels, and what goes through one; origin servers.
-    {"blocking", "data_plane", "emulator", "origin", "request_head", "tunnel", "workers"},
+    {"blocking", "data_plane", "emulator", "origin", "pac", "pac_child", "request_head", "tunnel", "workers"},
     {"connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},
     # One request of the proxy, from its head to its reply.
     {"reply_head", "request_gate"},
