@@ -125,6 +125,11 @@ class TlsPipe:
             if not done:
                 self._core.receive_data(self._below.read())
 
+    @property
+    def alpn(self) -> str | None:
+        """What ALPN has settled on, after the handshake."""
+        return self._core.alpn
+
     def set_deadline(self, monotonic_seconds: float | None) -> None:
         self._below.set_deadline(monotonic_seconds)
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from relay import __version__
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_key_option, add_proxy_options, count, hops_of, port, seconds
+from relay.commands.options import Parser, add_key_option, add_proxy_options, count, port, route_of, seconds
 from relay.failure import SettingsError
 from relay.keys import load_key
 from relay.ping import Answer, Pinger
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         raise SettingsError(f"-P {options.port} and HOST {options.host!r} name two ports; expected one")
     if target.port == 0:
         raise SettingsError(f"HOST: port 0 in {options.host!r}; expected 1 to {MAX_PORT}")
-    route = Route(target, hops_of(options))
+    route = route_of(options, target)
     pinger = Pinger(route, load_key(options.key_file), options.wait)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -64,7 +64,7 @@ def _say(line: str) -> None:
 
 
 def _lines(pinger: Pinger, route: Route, options: Any, program: str) -> int:
-    via = f" (via {route.via})" if route.hops else ""
+    via = f" (via {route.via})" if route.hops or route.alternatives else ""
     statistics = pinger.statistics
     try:
         for answer in pinger.pings(options.count, options.interval):
@@ -97,6 +97,7 @@ def _json(pinger: Pinger, route: Route, options: Any) -> int:
         "target": str(route.target),
         "address": pinger.address,
         "via": [str(hop) for hop in route.hops],
+        "alternatives": [[str(hop) for hop in hops] for hops in route.alternatives],
         **pinger.statistics.as_dict(),
         "interrupted": was_interrupted,
         "answers": answers,
