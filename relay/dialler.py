@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from relay.access import Access, IpAddress
+from relay.access import Access
+from relay.access_networks import IpAddress
 from relay.dial import Address, literal_addresses
 from relay.failure import DialFailed, Failure, Reason, Stage
 from relay.lookups import Lookups
@@ -18,6 +19,8 @@ from relay.trace import Trace
 from relay.tunnel import connect
 from relay.vanished import notice_vanished
 
+RefusesAt = Callable[[str], Refusal | None]
+
 
 class Dialler:
     """Reaches targets for a proxy.
@@ -28,18 +31,18 @@ class Dialler:
     """
 
     def __init__(self, access: Access, own: Sequence[Endpoint], connect_timeout_seconds: float) -> None:
-        self._access = access
+        self.access = access
         self._own = [(_address(endpoint.host), endpoint.port) for endpoint in own]
-        self._connect_timeout_seconds = connect_timeout_seconds
+        self.connect_timeout_seconds = connect_timeout_seconds
         self._lookups = Lookups()
 
     async def aclose(self) -> None:
         """Stop looking up names."""
         await self._lookups.aclose()
 
-    async def dial(self, target: Endpoint) -> SocketStream:
-        """Return an open stream to `target`. Raises: RelayError, Refused."""
-        trace = Trace(self._connect_timeout_seconds)
+    async def dial(self, target: Endpoint, refuses_at: RefusesAt | None = None) -> SocketStream:
+        """Return an open stream to `target`, if no address is refused. Raises: RelayError, Refused."""
+        trace = Trace(self.connect_timeout_seconds)
         with trace.step(Stage.RESOLVE, target.host):
             addresses = literal_addresses(target.host, target.port)
             if addresses is None:
@@ -47,6 +50,8 @@ class Dialler:
                     addresses = await self._lookups.look_up(target.host, target.port)
         for address in addresses:
             self._check(str(address[1][0]), target)
+            if refuses_at is not None and (refusal := refuses_at(str(address[1][0]))):
+                raise Refused(refusal)
         with trace.step(Stage.CONNECT, str(target)):
             stream = await self._first_open(trace, addresses)
         sock = stream.fileno_socket()
@@ -57,7 +62,7 @@ class Dialler:
         return stream
 
     def _check(self, host: str, target: Endpoint) -> None:
-        if reason := self._access.refuses_address(host):
+        if reason := self.access.refuses_address(host):
             raise Refused(Refusal(403, "destination_ip_prohibited", reason))
         if self._is_own(_address(host), target.port):
             raise Refused(Refusal(502, "proxy_loop_detected", f"{target} is this proxy itself"))

@@ -147,3 +147,14 @@ def is_public(endpoint: Endpoint) -> bool:
         except (OSError, ValueError):
             return True
     return not all(address.is_loopback for address in addresses)
+
+
+def accept_no_more(server: asyncio.Server) -> None:
+    """Stop accepting, before `close`: a server that is closed loses what asyncio has just accepted.
+
+    Its transport is made in a later turn of the loop, and then fails on an assertion, half open.
+    """
+    for sock in server.sockets:
+        # uvloop has a listener that nobody may take its descriptor from, and no such gap
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().remove_reader(sock.fileno())

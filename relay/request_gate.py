@@ -60,6 +60,11 @@ class RequestGate:
         return self._stage is _Stage.HEAD and self.line is None and not self._held
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether bytes behind the request at hand have come."""
+        return bool(self._held)
+
+    @property
     def is_in_body(self) -> bool:
         """Whether bytes of the body of the request at hand are still to come."""
         return self._stage is _Stage.BODY

@@ -17,10 +17,12 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from relay.client_request import ClientRequest
 from relay.dial import reset_socket
+from relay.login import Conversation
 from relay.refusal import Refusal, malformed, too_slow
 from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.route import Endpoint
+from relay.turned_away import Doorway
 
 # What answers a request returns whether the connection is kept for the next one.
 OnRequest = Callable[[ClientRequest], Awaitable[bool]]
@@ -50,12 +52,14 @@ def require_c_parser() -> None:
 class _RequestHandler(RequestHandler):
     """Reads through a RequestGate, stays open after FIN, and answers what is malformed in our own words."""
 
-    __slots__ = ("_server", "gate", "has_answered", "on_lost", "payload", "peer", "refusal", "saw_eof")
+    __slots__ = ("_server", "conversation", "gate", "has_answered", "on_lost", "payload", "peer",
+                 "refusal", "saw_eof")  # fmt: skip
 
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
         self._server = server
         self.gate = RequestGate()
+        self.conversation = Conversation()
         self.payload = EMPTY_PAYLOAD
         self.peer = "unknown"
         self.refusal: Refused | None = None
@@ -67,6 +71,8 @@ class _RequestHandler(RequestHandler):
         peer = transport.get_extra_info("peername")
         if peer:
             self.peer = str(Endpoint(*peer[:2]))
+        if not self._server.door.enter(self.peer, transport):
+            return
         # A write is over when the kernel has it: nothing is lost when the socket is taken away
         transport.set_write_buffer_limits(0)  # type: ignore[attr-defined]
         super().connection_made(transport)
@@ -75,6 +81,7 @@ class _RequestHandler(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self._server.door.leave(self.peer)
         if self.on_lost is not None:
             self.on_lost()
 
@@ -209,17 +216,6 @@ def _own_socket(transport: asyncio.BaseTransport) -> socket.socket:
     return own
 
 
-def accept_no_more(server: asyncio.Server) -> None:
-    """Stop accepting, before `close`: a server that is closed loses what asyncio has just accepted.
-
-    Its transport is made in a later turn of the loop, and then fails on an assertion, half open.
-    """
-    for sock in server.sockets:
-        # uvloop has a listener that nobody may take its descriptor from, and no such gap
-        with contextlib.suppress(RuntimeError):
-            asyncio.get_running_loop().remove_reader(sock.fileno())
-
-
 class RawServer(web.Server):
     """aiohttp's low-level server with our request handler; it is the protocol factory of a listener.
 
@@ -227,9 +223,12 @@ class RawServer(web.Server):
         on_request: answers one request, writing everything itself.
         on_refusal: says no to what is no request, or to one whose answer failed.
         head_timeout_seconds: for a whole head, and for silence between requests.
+        door: lets connections in, or turns them away.
     """
 
-    def __init__(self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float) -> None:
+    def __init__(
+        self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float, door: Doorway
+    ) -> None:
         super().__init__(
             self._handle,
             handler_cancellation=False,
@@ -238,11 +237,18 @@ class RawServer(web.Server):
             access_log=None,
         )
         self.is_stopping = False
+        self.door = door
         self._on_request = on_request
         self.on_refusal = on_refusal
 
     def __call__(self) -> RequestHandler:
         return _RequestHandler(self, loop=self._loop, **self._kwargs)
+
+    def end_idle(self) -> None:
+        """Close the connections on which no request is being sent or answered."""
+        for connection in map(_ours, self.connections):
+            if connection.gate.is_idle and connection.transport is not None:
+                connection.transport.close()
 
     async def stop(self) -> None:
         """Reset every connection and cancel what answers it; all of it has ended on return.
