@@ -206,7 +206,10 @@ def texts(values: Values, what: str) -> list[str]:
 
 
 def _name(text: str, what: str) -> str:
-    return checked_host(text, what).lower().removesuffix(".")
+    name = checked_host(text, what).lower().removesuffix(".")
+    if name[-1:].isdigit() or ":" in name:
+        raise SettingsError(f"{what}: {_show(text)} is an address; expected a name")
+    return name
 
 
 def _networks(values: Values, what: str) -> list[IpNetwork]:

@@ -14,7 +14,7 @@ from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
 from relay.fields import names_us
-from relay.gatekeeper import Admitted, Gatekeeper
+from relay.gatekeeper import Gatekeeper, RefusesAt
 from relay.login_gate import StepRefused
 from relay.outcomes import Asking, Outcomes
 from relay.refusal import Refusal, went_in_a_circle
@@ -74,19 +74,20 @@ class Answering:
         """Answer one request; return whether its connection goes on."""
         asking = self._outcomes.asking(request)
         try:
-            admitted = await self._keeper.admit(request)
-            asking.user = admitted.user
+            refuses_at = await self._keeper.admit(request, asking)
             if asking.method == "CONNECT":
-                await self._open_tunnel(request, asking, admitted)
+                await self._open_tunnel(request, asking, refuses_at)
                 return False
-            return await self._forward(request, asking, admitted)
+            return await self._forward(request, asking, refuses_at)
         except StepRefused as error:
             return await self._go_on_with_login(request, asking, error.refusal)
         except Refused as error:
             await self.refuse(request, error.refusal, asking)
             return False
 
-    async def _open_tunnel(self, request: ClientRequest, asking: Asking, admitted: Admitted) -> None:
+    async def _open_tunnel(
+        self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None
+    ) -> None:
         target = request.head.to
         assert isinstance(target, Endpoint)
         if names_us(request.head, self._via):
@@ -109,16 +110,16 @@ class Answering:
                 self._tunnel_ended(tunnel)
 
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        self._begin(tunnel.run(sock, early, self._dial_for(asking, admitted), self._plane), if_never_run)
+        self._begin(tunnel.run(sock, early, self._dial_for(asking, refuses_at), self._plane), if_never_run)
 
     def _dial_for(
-        self, asking: Asking, admitted: Admitted
+        self, asking: Asking, refuses_at: RefusesAt | None
     ) -> Callable[[Endpoint], Coroutine[Any, Any, SocketStream]]:
         outcomes = self._outcomes
 
         async def dial(target: Endpoint) -> SocketStream:
             began_seconds = time.monotonic()
-            stream = await self.dialler.dial(target, admitted.refuses_at)
+            stream = await self.dialler.dial(target, refuses_at)
             if outcomes.metrics is not None:
                 outcomes.metrics.dials.see(time.monotonic() - began_seconds)
             if outcomes.has_details:
@@ -139,7 +140,7 @@ class Answering:
             refusal=tunnel.refusal, **_way(tunnel),
         )  # fmt: skip
 
-    async def _forward(self, request: ClientRequest, asking: Asking, admitted: Admitted) -> bool:
+    async def _forward(self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None) -> bool:
         done = Forwarded()
 
         def tell() -> None:
@@ -147,7 +148,7 @@ class Answering:
 
         try:
             await forward(
-                request, done, dial=self._dial_for(asking, admitted), via=self._via,
+                request, done, dial=self._dial_for(asking, refuses_at), via=self._via,
                 answer_seconds=self._keeper.door.limits.answer_timeout_seconds,
             )  # fmt: skip
         except ConnectionError:

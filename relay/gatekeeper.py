@@ -3,7 +3,6 @@
 import functools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from relay.access import Access, Need
 from relay.access_request import Asked
@@ -12,20 +11,12 @@ from relay.backoff import Backoff
 from relay.client_request import ClientRequest
 from relay.limits import Door, Limits, host_of
 from relay.login_gate import Login, LoginGate
+from relay.outcomes import Asking
 from relay.refusal import Refusal, denied
 from relay.refused import Refused
 from relay.route import Endpoint
 
-
-@dataclass(frozen=True)
-class Admitted:
-    """A request that goes on. refuses_at: still to be asked of each address of its target, or None."""
-
-    user: str | None = None
-    refuses_at: Callable[[str], Refusal | None] | None = None
-
-
-_NOBODY = Admitted()
+RefusesAt = Callable[[str], Refusal | None]
 
 
 class Gatekeeper:
@@ -54,35 +45,33 @@ class Gatekeeper:
         if self._login is not None:
             await self._login.aclose()
 
-    async def admit(self, request: ClientRequest) -> Admitted:
-        """Let a request go on. Raises: Refused: 403, 407, 429, 503."""
+    async def admit(self, request: ClientRequest, asking: Asking) -> RefusesAt | None:
+        """Let a request go on; set who asks as soon as that is known.
+
+        Returns: what is still to be asked of each address of its target, or None.
+        Raises:  Refused: 403, 407, 429, 503.
+        """
         if refusal := self.door.refuses_request(request.peer):
             raise Refused(refusal)
-        user = None
         if self._login is not None and self._login.before_access:
-            user = await self._login.user_of(request)
+            asking.user = await self._login.user_of(request)
         head = request.head
         target = head.to.endpoint if isinstance(head.to, AbsoluteTarget) else head.to
         if target is None:
-            return Admitted(user)
-        if head.line.method == "CONNECT" and (refusal := self.door.refuses_tunnel(request.peer)):
-            raise Refused(refusal)
-        if not self.access.rules:
-            return self._by_port(target, user)
-        return await self._by_rules(request, target, user)
-
-    def _by_port(self, target: Endpoint, user: str | None) -> Admitted:
+            return None
+        if self.access.rules:
+            return await self._by_rules(request, target, asking)
         if reason := self.access.refuses(target):
-            raise Refused(denied(reason))
+            raise Refused(self._denied(reason))
         if not self.access.allow_others:
             raise Refused(self._denied("no rule allows it"))
-        return _NOBODY if user is None else Admitted(user)
+        return None
 
-    async def _by_rules(self, request: ClientRequest, target: Endpoint, user: str | None) -> Admitted:
+    async def _by_rules(self, request: ClientRequest, target: Endpoint, asking: Asking) -> RefusesAt | None:
         access, door = self.access, self.door
         asked = Asked(
             request.head.line.method, target, host_of(request.peer),
-            user=user,
+            user=asking.user,
             user_agent=functools.partial(_user_agent, request),
             open_tunnels=lambda: door.tunnels,
             client_tunnels=lambda: door.tunnels_of(request.peer),
@@ -90,15 +79,15 @@ class Gatekeeper:
         answer = access.decide(asked)
         needs_user = answer is Need.USER or (answer is Need.ADDRESS and access.asks_for_user)
         if needs_user and asked.user is None and self._login is not None:
-            asked.user = await self._login.user_of(request)
+            asked.user = asking.user = await self._login.user_of(request)
             answer = access.decide(asked)
         if answer is Need.ADDRESS:
-            return Admitted(asked.user, lambda host: self._refusal_at(access, asked, host))
+            return lambda host: self._refusal_at(access, asked, host)
         if answer is Need.USER:
             answer = "it is for users only, and there are none here"
         if answer is not None:
             raise Refused(self._denied(answer))
-        return Admitted(asked.user)
+        return None
 
     def _refusal_at(self, access: Access, asked: Asked, host: str) -> Refusal | None:
         reason = access.refuses_at(asked, host)

@@ -51,7 +51,20 @@ def _rule(row: Any, where: str, folder: Path) -> Rule:
         if name in CONDITIONS
     }
     words = reason or f"rule {where.rpartition(' ')[2]} denies it"
-    return Rule.of(conditions, allows=action == "allow", words=words, what=where)
+    try:
+        return Rule.of(conditions, allows=action == "allow", words=words, what=where)
+    except SettingsError:
+        _find_line(row, folder)
+        raise
+
+
+def _find_line(row: Table, folder: Path) -> None:
+    """Raises: SettingsError for the first entry of a list file that is wrong, with file and line."""
+    for name, value in row.items():
+        if name in CONDITIONS and isinstance(value, dict):
+            path = folder / value["file"]
+            for number, entry in read_lines(path, MAX_LIST_BYTES):
+                CONDITIONS[name]([entry], f"{path}: line {number}", False)
 
 
 def _values(value: Any, what: str, folder: Path) -> Values:
@@ -60,7 +73,7 @@ def _values(value: Any, what: str, folder: Path) -> Values:
         check_keys(value, ("file",), what)
         name = value.get("file")
         if not isinstance(name, str) or not name:
-            raise SettingsError(f'{what}: file: {show(name)}; expected a path in quotes')
+            raise SettingsError(f"{what}: file: {show(name)}; expected a path in quotes")
         return [entry for _, entry in read_lines(folder / name, MAX_LIST_BYTES)]
     values = value if isinstance(value, list) else [value]
     for one in values:

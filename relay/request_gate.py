@@ -158,7 +158,8 @@ class RequestGate:
 def _canonical(head: RequestHead) -> bytes:
     """What aiohttp needs to know of a request. Upgrade, Expect and the like are no business of its."""
     if head.line.method == "CONNECT":
-        return b"CONNECT relay:1 HTTP/1.1\r\nHost: relay\r\n\r\n"
+        # For aiohttp a CONNECT would be the last request of its connection, but a login may take several
+        return b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
     size = head.body_bytes
     framing = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
     return b"%b / HTTP/1.1\r\nHost: relay\r\n%b\r\n\r\n" % (head.line.method.encode(), framing)
