@@ -18,7 +18,8 @@ class Asked:
 
     Args:
         method: of the request.
-        target: as named by the client.
+        target: as named by the client; `host` is its host in the one spelling that rules are compared with:
+            lower case, without the root's dot.
         client: the client's address, without its port.
         user: who has logged in, None while nobody has.
         user_agent: the value of User-Agent; "" without one.
@@ -46,24 +47,29 @@ class Asked:
         self.open_tunnels = open_tunnels
         self.client_tunnels = client_tunnels
         self.now = now
+        self.host = target.host.lower().removesuffix(".")
+        self._is_host_read = self._is_client_read = False
+        self._literal: IpAddress | None = None
+        self._client_address: IpAddress | None = None
 
-    @functools.cached_property
-    def host(self) -> str:
-        """The host in the one spelling that rules are compared with: lower case, without the root's dot."""
-        return self.target.host.lower().removesuffix(".")
-
-    @functools.cached_property
+    @property
     def literal(self) -> IpAddress | None:
         """The address that the client named; None when it named a host by name."""
-        return _address(self.host)
+        if not self._is_host_read:
+            self._is_host_read, self._literal = True, _address(self.host)
+        return self._literal
 
-    @functools.cached_property
+    @property
     def client_address(self) -> IpAddress | None:
         """Where the client is; None behind a Unix socket, or when it had gone before we could look."""
-        address = _address(self.client)
-        return None if address is None else unmapped(address)
+        if not self._is_client_read:
+            address = _address(self.client)
+            self._is_client_read, self._client_address = True, None if address is None else unmapped(address)
+        return self._client_address
 
 
+# Clients come again, and targets are asked for again.
+@functools.lru_cache(maxsize=4096)
 def _address(host: str) -> IpAddress | None:
     # A name's last label is not numeric (relay.route.checked_host), and an address has a digit or ":" last
     if not host or (host[-1].isalpha() and ":" not in host):
