@@ -40,6 +40,17 @@ class Gatekeeper:
     def _gate(self, login: Login | None) -> LoginGate | None:
         return None if login is None else LoginGate(login, self._backoff, self.login_outcomes)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the target's port and address decide alone: no rule, login or limit asks for more."""
+        limits = self.door.limits
+        counted = (
+            limits.connections, limits.client_connections, limits.tunnels, limits.client_tunnels,
+            limits.client_requests_per_second,
+        )  # fmt: skip
+        has_policy = bool(self.access.rules) or not self.access.allow_others
+        return self._login is None and not has_policy and all(limit is None for limit in counted)
+
     async def aclose(self) -> None:
         """Answer nobody any more."""
         if self._login is not None:
