@@ -37,14 +37,19 @@ class Gatekeeper:
         if old is not None:
             await old.aclose()
 
-    @property
-    def lets_all_pass(self) -> bool:
-        """Whether nobody has to be asked who they are, nor counted, and the policy is about ports alone."""
-        access = self.access
-        return self._login is None and not access.rules and access.allow_others and self.door.is_open_to_all
-
     def _gate(self, login: Login | None) -> LoginGate | None:
         return None if login is None else LoginGate(login, self._backoff, self.login_outcomes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the target's port and address decide alone: no rule, login or limit asks for more."""
+        limits = self.door.limits
+        counted = (
+            limits.connections, limits.client_connections, limits.tunnels, limits.client_tunnels,
+            limits.client_requests_per_second,
+        )  # fmt: skip
+        has_policy = bool(self.access.rules) or not self.access.allow_others
+        return self._login is None and not has_policy and all(limit is None for limit in counted)
 
     async def aclose(self) -> None:
         """Answer nobody any more."""

@@ -76,13 +76,6 @@ class Door:
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._clock = clock
 
-    @property
-    def is_open_to_all(self) -> bool:
-        """Whether nobody is ever refused here."""
-        limits = self.limits
-        counts = (limits.connections, limits.client_connections, limits.tunnels, limits.client_tunnels)
-        return limits.client_requests_per_second is None and not any(counts)
-
     def tunnels_of(self, peer: str) -> int:
         """How many tunnels this client has open."""
         return self._tunnels_by_client.get(client_of(peer), 0)

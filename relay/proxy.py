@@ -161,7 +161,7 @@ class ConnectProxy:
         own = [*self.endpoints, *self._own]
         self._dialler = Dialler(self.access, own, self.limits.connect_timeout_seconds)
         self._answering.begin(self._dialler)
-        if IS_AVAILABLE and self._keeper.lets_all_pass:
+        if IS_AVAILABLE and self._keeper.is_plain:
             self._express = ExpressLane(
                 self._answering.plane.splice(), self._listeners,
                 ProxyDesk(self._keeper, self._outcomes, self._answering, self._server),

@@ -10,9 +10,9 @@ from dataclasses import replace
 from relay.c_parser import ParserMissing, require_c_parser
 from relay.commands import EXIT_BAD, EXIT_GOOD, passwd
 from relay.commands.access_log import open_log
-from relay.commands.profile_options import profile_of, proxy_parser
 from relay.commands.proxy_service import ProxyService, Ties, reloaded
 from relay.commands.running import say, serve
+from relay.commands.serving_profile import profile_of, proxy_parser
 from relay.failure import SettingsError
 from relay.listening import bound_endpoint, is_public, listen_on
 from relay.profile import Profile

@@ -207,6 +207,16 @@ def test_a_second_signal_ends_the_wait(workers: int, then: signal.Signals) -> No
         assert 0 == running.end()
 
 
+@ONE_OR_MORE
+def test_an_interrupt_waits_for_nobody(workers: int) -> None:
+    """SIGINT is a person who wants it over, whatever --grace says."""
+    with service("--grace", "3600", "--workers", str(workers)) as running:
+        with open_tunnel(running) as (near, _):
+            running.popen.send_signal(signal.SIGINT)
+            assert (b"", "RST") == read_all(near)
+        assert 0 == running.end()
+
+
 def test_grace_ends() -> None:
     """What is still open then is reset."""
     with service("--grace", "0.2") as running:
