@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.network import CLIENT, FIREWALL, ROUTER, SERVER, Network, listening, network
+from tests.path.checked import keep
 from tests.path.real import RUN_SECONDS, SCRIPTS, Tool, environment
 
 PORT = "tcp dport 5000"
@@ -36,6 +37,7 @@ def check(lab: Network, *arguments: str) -> dict[str, Any]:
 
 
 def assert_named(document: dict[str, Any], expected: str) -> None:
+    keep(expected, document["record"])
     named = [cause["id"] for cause in document["diagnosis"]["causes"]]
     told = [f"{one['question']}: {one['outcome']} ({one['words']})" for one in document["record"]["findings"]]
     assert (1, expected) == (document["status"], named[0] if named else None), "\n".join([*told, f"{named}"])
@@ -49,6 +51,7 @@ def evidence(document: dict[str, Any], question: str) -> dict[str, Any]:
 def test_nothing_in_the_way(lab: Network) -> None:
     """Through two routers no alarm is raised."""
     document = check(lab, SERVER)
+    keep("", document["record"])
     assert (0, "good", []) == (
         document["status"],
         document["diagnosis"]["verdict"],
