@@ -57,8 +57,8 @@ _SAID: Final = (
 )
 _DNS_WORDS: Final = (
     r"dns lookup failure|no such domain|name error|no dns records|getaddrinfo"
-    r"|host not found(?! or connection)|name or service not known|failure in name resolution|no address associated|could not resolve"
-    r"|unable to determine ip address|cannot find server|unknown host"
+    r"|host not found(?! or connection)|name or service not known|failure in name resolution"
+    r"|no address associated|could not resolve|unable to determine ip address|cannot find server|unknown host"
 )
 
 

@@ -35,7 +35,8 @@ CASES = {
         500, [TINYPROXY], b"Tinyproxy was unable to connect", "gateway-failed", "", "tinyproxy",
     ),
     "tinyproxy: parent": (
-        502, [TINYPROXY], b"<title>502 Unable to connect to upstream proxy</title>", "parent-failed", "", "tinyproxy",
+        502, [TINYPROXY], b"<title>502 Unable to connect to upstream proxy</title>",
+        "parent-failed", "", "tinyproxy",
     ),
     "apache: port or host": (403, [APACHE], b"Connect to remote machine blocked", "denied", "", "apache"),
     "apache: name": (502, [APACHE], b"Reason: DNS lookup failure for: x", "gateway-dns", "", "apache"),
