@@ -16,20 +16,23 @@ RELAY = Path(relay.__file__).parent
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"cause", "dial", "evidence", "failure", "finding", "journal", "line_log", "pipes", "pump_end",
-     "questions", "reading", "tls", "vanished"},
+     "questions", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
-    {"catalogue", "diagnosis", "foreign", "keys", "link", "lookup", "pipe", "probe", "refusal", "resetting",
-     "route", "serving", "stream", "trace"},
-    # What may be opened where, what carries bytes, and the walk along a route as a dialogue without I/O.
-    {"access", "authority", "catalogue_page", "listening", "lookups", "packet_stream", "pump", "refused",
-     "report", "splice", "stdio", "walk"},
+    {"catalogue", "diagnosis", "foreign", "http2_errors", "keys", "link", "lookup", "pipe", "probe",
+     "race", "refusal", "resetting", "route", "serving", "stream", "trace"},
+    # What may be opened where, what carries bytes, and what a walk along a route asks for.
+    {"access", "authority", "catalogue_page", "hop_evidence", "http2_pipe", "http2_stream", "listening",
+     "lookups", "moves", "packet_stream", "pump", "refused", "report", "splice", "stdio"},
+    # The single legs of a walk, and the walk: dialogues without I/O.
+    {"hop_carrier", "hop_dial", "hop_socks"},
+    {"proxy_source", "walk"},
     # Open tunnels, and what goes through one; origin servers.
-    {"blocking", "data_plane", "emulator", "origin", "reports", "request_head", "tunnel",
-     "workers"},
+    {"blocking", "data_plane", "emulator", "origin", "pac", "pac_child", "reports", "request_head",
+     "tunnel", "workers"},
     {"check", "connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},
     # One request of the proxy, from its head to its reply.
     {"checks", "reply_head", "request_gate"},
-    {"client_request", "survey"},
+    {"admission", "client_request", "express", "survey"},
     {"exchange", "takeover"},
     {"absolute_form"},
     # What a command starts.
