@@ -17,10 +17,11 @@ LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"dial", "evidence", "failure", "journal", "line_log", "pipes", "pump_end", "tls", "vanished"},
     # Values, and open connections.
-    {"foreign", "http2_errors", "keys", "link", "lookup", "pipe", "race", "refusal", "resetting", "route",
-     "serving", "stream", "trace"},
+    {"foreign", "http2_errors", "keys", "link", "lookup", "pipe", "race", "recording", "refusal", "resetting",
+     "route", "serving", "stream", "trace"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"access", "authority", "hop_evidence", "http2_pipe", "http2_stream", "listening", "lookups", "moves",
+     "recorded_stream",
      "packet_stream", "pump", "refused", "splice", "stdio"},
     # The single legs of a walk, and the walk: dialogues without I/O.
     {"hop_carrier", "hop_dial", "hop_socks"},

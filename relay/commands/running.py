@@ -5,7 +5,7 @@ import contextlib
 import functools
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -34,7 +34,11 @@ def say(program: str, text: str) -> None:
 
     A reader that has gone stops nothing, and while we serve, one that is slow does not either.
     """
-    line = f"{program}: {text}"
+    say_line(program, f"{program}: {text}")
+
+
+def say_line(program: str, line: str) -> None:
+    """As `say`, but the line as it is, for programs that read it."""
     try:
         is_ours = sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):
@@ -46,14 +50,24 @@ def say(program: str, text: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
 
-def serve(program: str, service: AbstractAsyncContextManager[Any], *, is_quiet: bool = False) -> int:
+def serve(
+    program: str,
+    service: AbstractAsyncContextManager[Any],
+    *,
+    is_quiet: bool = False,
+    drain: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    grace_seconds: float = 0.0,
+    last_words: Callable[[], None] | None = None,
+) -> int:
     """Start `service`, print one line per listener unless quiet, and end cleanly on SIGINT and SIGTERM.
 
+    Args:   drain: run at SIGTERM, for at most `grace_seconds`; a second signal, or SIGINT, ends it at once.
+            last_words: called when the service has ended, before the last line.
     Raises: SettingsError when it cannot listen.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(program, service, is_quiet))
+            runner.run(_serve(program, service, is_quiet, drain, grace_seconds, last_words))
     except OSError as error:
         raise SettingsError(f"--listen: {error.strerror or error}") from None
     return EXIT_GOOD
@@ -69,16 +83,43 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(program: str, service: AbstractAsyncContextManager[Any], is_quiet: bool) -> None:
-    stop = asyncio.Event()
+async def _serve(
+    program: str,
+    service: AbstractAsyncContextManager[Any],
+    is_quiet: bool,
+    drain: Callable[[], Coroutine[Any, Any, None]] | None,
+    grace_seconds: float,
+    last_words: Callable[[], None] | None,
+) -> None:
+    stop, stop_now = asyncio.Event(), asyncio.Event()
+
+    def tell(number: int) -> None:
+        if number == signal.SIGINT or stop.is_set():
+            stop_now.set()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, tell, number)
     async with service as started:
         for endpoint in () if is_quiet else started.endpoints:
             say(program, f"listening on {endpoint}")
         await stop.wait()
+        if drain is not None and not stop_now.is_set():
+            await _drained(drain, stop_now, grace_seconds)
+    if last_words is not None:
+        last_words()
     if not is_quiet:
         say(program, "stopped")
     with contextlib.suppress(OSError):
         _stderr(program).close()
+
+
+async def _drained(
+    drain: Callable[[], Coroutine[Any, Any, None]], stop_now: asyncio.Event, grace_seconds: float
+) -> None:
+    waiting = [asyncio.create_task(drain()), asyncio.create_task(stop_now.wait())]
+    await asyncio.wait(waiting, timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
