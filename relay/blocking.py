@@ -12,7 +12,7 @@ from protocol.packet import Packet
 from protocol.sealing import Direction, Key
 from relay.dial import Address
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
-from relay.foreign import FIRST_BYTES, UNANSWERED, not_framework
+from relay.foreign import FIRST_BYTES, idle_failure, not_framework, unanswered
 from relay.lookup import look_up_within
 from relay.moves import Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
 from relay.pipe import BlockingStream, SocketPipe, TlsPipe
@@ -195,9 +195,19 @@ class BlockingPackets:
             raise classify(error, Stage.FRAMEWORK, self._peer) from error
         return packet, self._connection.bytes_received - self._connection.unread_bytes - before
 
+    def ended_while_idle(self) -> Failure | None:
+        """Why this connection can carry no further request, seen without waiting; None when it can."""
+        unread_bytes = self._connection.unread_bytes
+        try:
+            came = None if unread_bytes else self.stream.poll()
+        except OSError as error:
+            return classify(error, Stage.FRAMEWORK, self._peer).failure
+        return idle_failure(came, unread_bytes, self._peer)
+
     def close(self) -> None:
         """Close the connection."""
         self.stream.close()
 
     def _closed(self) -> Failure:
-        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, UNANSWERED)
+        words = unanswered(self._connection.packets_received)
+        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, words)

@@ -45,6 +45,18 @@ class Http2Pipe:
             if data:
                 self._feed(lambda: self._tunnel.has_room)
 
+    def poll(self) -> bytes | None:
+        data, self._unread = self._unread, b""
+        while not data:
+            if (news := self._read_now(CHUNK_BYTES)) is not None:
+                return news
+            came = self._below.poll()
+            if came is None:
+                return None
+            with self._changed, as_os_errors():
+                self._tunnel.receive_data(came)
+        return data
+
     def half_close(self) -> None:
         with self._changed:
             self._tunnel.end()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,7 @@ from relay.commands import EXIT_GOOD
 from relay.failure import SettingsError
 from relay.line_log import LineLog
 from relay.route import Endpoint
+from relay.tunnel_loop import TunnelLoop
 
 STDERR = 2
 
@@ -58,23 +60,32 @@ def serve(
     drain: Callable[[], Coroutine[Any, Any, None]] | None = None,
     grace_seconds: float = 0.0,
     last_words: Callable[[], None] | None = None,
+    carries_tunnels: bool = False,
 ) -> int:
     """Start `service`, print one line per listener unless quiet, and end cleanly on SIGINT and SIGTERM.
 
-    Args:   drain: run at SIGTERM, for at most `grace_seconds`; a second signal, or SIGINT, ends it at once.
+    Args:   drain: run at SIGTERM, for at most `grace_seconds`; a second signal, or another, ends it at once.
             last_words: called when the service has ended, before the last line.
     Raises: SettingsError when it cannot listen.
     """
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory(carries_tunnels)) as runner:
             runner.run(_serve(program, service, is_quiet, drain, grace_seconds, last_words))
     except OSError as error:
         raise SettingsError(f"--listen: {error.strerror or error}") from None
     return EXIT_GOOD
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (extra `fast`): the same tests run on both loops."""
+def _loop_factory(carries_tunnels: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Our own loop for tunnels, where there is splice(2); else uvloop where it is installed (extra `fast`).
+
+    RELAY_LOOP=uvloop or asyncio has its way with tunnels too: the same tests run on all of them.
+    """
+    wanted = os.environ.get("RELAY_LOOP", "")
+    if wanted == "asyncio":
+        return None
+    if carries_tunnels and wanted != "uvloop" and hasattr(os, "splice"):
+        return TunnelLoop
     try:
         import uvloop
     except ImportError:
@@ -94,13 +105,16 @@ async def _serve(
     stop, stop_now = asyncio.Event(), asyncio.Event()
 
     def tell(number: int) -> None:
-        if number == signal.SIGINT or stop.is_set():
+        if number != signal.SIGTERM or stop.is_set():
             stop_now.set()
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, tell, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A closed terminal (SIGHUP) must not look like a clean end to those behind open tunnels; nohup(1)
+        # has it ignored
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            loop.add_signal_handler(number, tell, number)
     async with service as started:
         for endpoint in () if is_quiet else started.endpoints:
             say(program, f"listening on {endpoint}")

@@ -65,13 +65,20 @@ def _stdio(route: Route, options: Any, program: str) -> int:
     from relay.pump_end import TunnelEnd
     from relay.stdio import carry
 
+    for name, file in (("stdin", sys.stdin), ("stdout", sys.stdout)):
+        if file is None:
+            raise SettingsError(f"--stdio: {name} is closed; expected it open")
     try:
         stream = open_tunnel(route, timeout_seconds=options.timeout, stage_seconds=dict(options.limit))
     except RelayError as error:
         told = json.dumps({"failure": error.failure.as_dict()}) if options.json else f"{program}: {error}"
         print(told, file=sys.stderr)
         return EXIT_BAD
-    end = carry(stream, sys.stdin.fileno(), sys.stdout.fileno())
+    try:
+        end = carry(stream, sys.stdin.fileno(), sys.stdout.fileno())
+    except OSError as error:
+        print(f"{program}: cannot write to stdout: {error.strerror}", file=sys.stderr)
+        return EXIT_BAD
     if words := _words(end, route):
         line = json.dumps({"ended": str(end), "words": words})
         print(line if options.json else f"{program}: tunnel: {words}", file=sys.stderr)
@@ -125,6 +132,8 @@ def _summary(totals: "Totals") -> str:
 
 
 def _listen(pairs: Sequence[tuple[Endpoint, Route]], options: Any, program: str) -> int:
+    # What a first tunnel would import: its user would take that for the path's latency
+    import protocol.connect  # noqa: F401
     from relay.commands.running import say, say_line
     from relay.forward import Forwarder
     from relay.listening import is_public
@@ -160,6 +169,7 @@ def _served(program: str, forwarder: "Forwarder", file: "RecordFile | None", opt
         return serve(
             program,
             forwarder,
+            carries_tunnels=True,
             drain=forwarder.drain,
             grace_seconds=options.grace,
             last_words=lambda: say(program, _summary(forwarder.totals)) if options.verbose else None,
