@@ -127,7 +127,9 @@ def decided(arguments: argparse.Namespace, target: Endpoint) -> "Decision":
 
 
 def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
-    """The proxies of -x. Raises: SettingsError."""
+    """The proxies of -x, where only their URLs will do. Raises: SettingsError."""
+    if is_sourced(arguments):
+        raise SettingsError(f"--proxy: {shown(arguments.proxy[0])}; expected the URL of a proxy")
     return _completed([Hop.parse(url) for url in arguments.proxy], arguments)
 
 

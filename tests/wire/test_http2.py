@@ -73,7 +73,8 @@ def test_the_request(peer: Peer, tunnel: Http2Tunnel) -> None:
     assert (False, b"") == (tunnel.is_open, tunnel.reply_bytes())
 
 
-def test_a_login_on_a_second_stream(peer: Peer) -> None:
+@pytest.mark.parametrize("code", [0, 8])
+def test_a_login_on_a_second_stream(peer: Peer, code: int) -> None:
     """A 407 with a body, then 200: the handshake sees both as HTTP/1.1, and early bytes are the tunnel's."""
     tunnel = Http2Tunnel()
     shake = ConnectHandshake("dest.example:5000", schemes=(Basic("bob", "secret"),))
@@ -81,7 +82,7 @@ def test_a_login_on_a_second_stream(peer: Peer) -> None:
     peer.exchange(tunnel)
     peer.connection.send_headers(1, [(":status", "407"), ("proxy-authenticate", 'Basic realm="x"')])
     peer.connection.send_data(1, b"who are you?", end_stream=True)
-    peer.connection.reset_stream(1, 0)
+    peer.connection.reset_stream(1, code)
     peer.exchange(tunnel)
     shake.receive_data(tunnel.reply_bytes())
     assert not shake.must_redial
