@@ -15,23 +15,23 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"c_parser", "cause", "dial", "evidence", "failure", "finding", "journal", "line_log",
-     "log_format", "login", "metrics", "pipes",
-     "pump_end", "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+    {"c_parser", "cause", "dial", "evidence", "failure", "finding", "journal", "line_log", "log_format",
+     "login", "metrics", "pipes", "pump_end", "questions", "quoted", "reading", "tls", "tunnel_loop",
+     "vanished"},
     # Values, and open connections.
     {"access_networks", "backoff", "catalogue", "diagnosis", "exposition", "foreign", "http2_errors",
-     "keys", "link", "list_file", "lookup", "pipe", "probe", "race", "refusal", "resetting", "route",
-     "serving", "siblings", "stream", "toml_table", "trace", "turned_away"},
+     "keys", "link", "list_file", "lookup", "pipe", "probe", "race", "recording", "refusal", "resetting",
+     "route", "serving", "siblings", "stream", "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
-    {"access_ports", "access_request", "addresses", "authority", "catalogue_page",
-     "hop_evidence", "http2_pipe", "http2_stream", "limits", "listening", "lookups", "moves",
-     "packet_stream", "pump", "refused", "report", "splice", "stdio", "users"},
+    {"access_ports", "access_request", "addresses", "authority", "catalogue_page", "hop_evidence",
+     "http2_pipe", "http2_stream", "limits", "listening", "lookups", "moves", "packet_stream", "pump",
+     "recorded_stream", "refused", "report", "splice", "stdio", "users"},
     # The single legs of a walk, and the walk: dialogues without I/O.
     {"access_conditions", "accounts", "hop_carrier", "hop_dial", "hop_socks"},
     {"access_rule", "logins", "proxy_source", "walk"},
     # Open tunnels, and what goes through one; origin servers.
-    {"access", "blocking", "data_plane", "emulator", "origin", "pac", "pac_child", "reports", "request_head",
-     "tunnel", "workers"},
+    {"access", "blocking", "data_plane", "emulator", "origin", "pac", "pac_child", "reports",
+     "request_head", "tunnel", "workers"},
     {"check", "connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},
     # One request of the proxy, from its head to its reply.
     {"checks", "reply_head", "request_gate"},

@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -36,7 +36,11 @@ def say(program: str, text: str) -> None:
 
     A reader that has gone stops nothing, and while we serve, one that is slow does not either.
     """
-    line = f"{program}: {text}"
+    say_line(program, f"{program}: {text}")
+
+
+def say_line(program: str, line: str) -> None:
+    """As `say`, but the line as it is, for programs that read it."""
     try:
         is_ours = sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):
@@ -55,16 +59,18 @@ Reload = Callable[[], Awaitable[None]]
 def serve(
     program: str, service: AbstractAsyncContextManager[Any], *, is_quiet: bool = False,
     carries_tunnels: bool = False, drain: Drain | None = None, reload: Reload | None = None,
+    last_words: Callable[[], None] | None = None,
 ) -> int:  # fmt: skip
     """Start `service`, print one line per listener unless quiet, and end cleanly on SIGINT and SIGTERM.
 
     Args:   drain: awaited on SIGTERM, before the end; its event is set by SIGINT, and by a second SIGTERM.
-            reload: awaited on SIGHUP; without it SIGHUP ends the process, as it does by default.
+            reload: awaited on SIGHUP; without it SIGHUP ends the process, as SIGINT does.
+            last_words: called when the service has ended, before the last line.
     Raises: SettingsError when it cannot listen.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory(carries_tunnels)) as runner:
-            runner.run(_serve(program, service, is_quiet, drain, reload))
+            runner.run(_serve(program, service, is_quiet, drain, reload, last_words))
     except OSError as error:
         raise SettingsError(f"--listen: {error.strerror or error}") from None
     return EXIT_GOOD
@@ -125,7 +131,7 @@ class _Signals:
 
 async def _serve(
     program: str, service: AbstractAsyncContextManager[Any], is_quiet: bool,
-    drain: Drain | None, reload: Reload | None,
+    drain: Drain | None, reload: Reload | None, last_words: Callable[[], None] | None,
 ) -> None:  # fmt: skip
     signals = _Signals(reload)
     async with service as started:
@@ -140,7 +146,24 @@ async def _serve(
             reloading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reloading
+    if last_words is not None:
+        last_words()
     if not is_quiet:
         say(program, "stopped")
     with contextlib.suppress(OSError):
         _stderr(program).close()
+
+
+def within(work: Callable[[], Coroutine[Any, Any, None]], limit_seconds: float) -> Drain:
+    """A drain that awaits `work` for at most so long, and not at all once it is to end at once."""
+
+    async def drain(at_once: asyncio.Event) -> None:
+        if at_once.is_set():
+            return
+        waiting = [asyncio.create_task(work()), asyncio.create_task(at_once.wait())]
+        await asyncio.wait(waiting, timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    return drain
