@@ -3,12 +3,14 @@
 import socket
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
-from relay.dial import Address, new_socket
+from relay.aside import run_within
+from relay.dial import new_socket
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
 from relay.foreign import FIRST_BYTES, UNANSWERED, not_framework
 from relay.lookup import look_up_within
@@ -16,7 +18,7 @@ from relay.pipe import BlockingStream, SocketPipe, TlsPipe
 from relay.route import Route
 from relay.tls import client_context
 from relay.trace import Trace
-from relay.walk import Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
+from relay.walk import Call, Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
 
 
 def open_tunnel(
@@ -65,7 +67,7 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    def carry_out(self, command: Command) -> list[Address] | bytes | None:
+    def carry_out(self, command: Command) -> Any:
         remaining = self._trace.remaining_seconds()
         if self._stream is not None:
             self._stream.set_deadline(time.monotonic() + remaining)
@@ -83,6 +85,8 @@ class _Driver:
                 self._open().write(data)
             case Receive(grace_seconds):
                 return self._receive(remaining, grace_seconds)
+            case Call(work):
+                return run_within(work, remaining)
             case Unread(data):
                 self._open().unread(data)
         return None

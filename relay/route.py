@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from relay.failure import SettingsError
+from relay.logins import LoginRules, check_login
 
 MAX_PORT = 65_535
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters; a label holds 63.
@@ -116,6 +117,7 @@ class Hop:
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     verify: bool = True
+    login: LoginRules = LoginRules()  # noqa: RUF009 - frozen
 
     def __str__(self) -> str:
         return f"{'https' if self.tls else 'http'}://{self.endpoint}"
@@ -129,6 +131,7 @@ class Hop:
         ca_file: str | None = None,
         verify: bool = True,
         password: str | None = None,
+        login: LoginRules = LoginRules(),  # noqa: B008 - frozen
     ) -> "Hop":
         """Read `http://[USER[:PASSWORD]@]HOST:PORT`; without a scheme it is http.
 
@@ -153,7 +156,7 @@ class Hop:
         user, secret = _credentials(userinfo, what) if at else (None, None)
         password = secret if secret is not None else password
         if user is not None:
-            _check_login(user, password or "", what)
+            check_login(user, password or "", login, what)
         return cls(
             endpoint,
             tls=scheme == "https",
@@ -161,6 +164,7 @@ class Hop:
             password=password,
             ca_file=ca_file,
             verify=verify,
+            login=login,
         )
 
 
@@ -171,16 +175,6 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     except UnicodeError:
         raise SettingsError(f"{what}: user or password is not UTF-8 once percent-decoded") from None
     return decoded[0], decoded[1] if colon else None
-
-
-def _check_login(user: str, password: str, what: str) -> None:
-    from protocol.errors import LocalWireError
-    from protocol.schemes.basic import Basic
-
-    try:
-        Basic(user, password)
-    except LocalWireError as error:
-        raise SettingsError(f"{what}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ DEFAULT_STAGE_SECONDS: Mapping[Stage, float] = {
     Stage.TLS: 10.0,
     # A proxy dials the target while we wait: its own connect limit is often 60 s.
     Stage.PROXY: 75.0,
+    # A Kerberos library asks each server of a realm for some seconds, and goes round them a few times.
+    Stage.LOGIN: 20.0,
 }
 
 

@@ -5,7 +5,9 @@ import errno
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 
+from relay.asides import run_aside
 from relay.dial import Address, new_socket
 from relay.failure import Stage
 from relay.lookups import look_up_async
@@ -13,7 +15,7 @@ from relay.route import Route
 from relay.stream import SocketStream, Stream, TlsStream
 from relay.tls import client_context
 from relay.trace import Trace
-from relay.walk import Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
+from relay.walk import Call, Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
 
 
 async def open_tunnel(
@@ -65,7 +67,7 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    async def carry_out(self, command: Command) -> list[Address] | bytes | None:
+    async def carry_out(self, command: Command) -> Any:
         remaining = self._trace.remaining_seconds()
         match command:
             case Resolve(endpoint):
@@ -84,6 +86,9 @@ class _Driver:
                     await self._open().write(data)
             case Receive(grace_seconds):
                 return await self._receive(remaining, grace_seconds)
+            case Call(work):
+                async with asyncio.timeout(remaining):
+                    return await run_aside(work)
             case Unread(data):
                 self._open().unread(data)
         return None

@@ -4,14 +4,14 @@
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from protocol.errors import StreamTruncated
+from protocol.errors import StreamTruncated, WireError
 from relay import __version__
 from relay.dial import Address, literal_addresses, share_of
-from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, Stage
+from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, Stage, TimedOut
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
 
@@ -64,13 +64,20 @@ class Receive:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Call this where it holds up nobody: it may wait for another machine. Answer with what it returns."""
+
+    work: Callable[[], WireError | None]
+
+
+@dataclass(frozen=True)
 class Unread:
     """Put bytes back: they belong to what comes after the reply head."""
 
     data: bytes
 
 
-Command = Resolve | Connect | StartTls | Send | Receive | Unread
+Command = Resolve | Connect | StartTls | Send | Receive | Call | Unread
 Walk = Generator[Command, Any, None]
 
 
@@ -94,16 +101,26 @@ def walk(route: Route, trace: Trace) -> Walk:
         else:
             return
         # The proxy closed after its challenge: begin again, every hop with what it has learnt.
-        for shake in shakes[: index + 1]:
-            shake.redialled()
+        for number, shake in enumerate(shakes[: index + 1]):
+            if shake.done and shake.login.scheme is not None:  # it opened, and must say who we are once more
+                yield from _log_in(number, route.hops[number], shake.redialled, trace)
+            else:
+                shake.redialled()
 
 
 def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake":
     from protocol.connect import ConnectHandshake
-    from protocol.schemes.basic import Basic
+    from relay.logins import schemes_for
 
-    schemes = () if hop.user is None else (Basic(hop.user, hop.password or ""),)
-    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT)
+    schemes = schemes_for(
+        hop.user,
+        hop.password,
+        hop.login,
+        target=str(target),
+        host=hop.endpoint.host,
+        is_address=hop.endpoint.is_literal,
+    )
+    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True)
 
 
 def _dial(route: Route, trace: Trace) -> Walk:
@@ -135,6 +152,18 @@ def _pass(
     index: int, hop: Hop, target: str, shake: "ConnectHandshake", trace: Trace
 ) -> Generator[Command, Any, bool]:
     """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
+    while not (yield from _ask(index, hop, target, shake, trace)):
+        if shake.must_answer:
+            yield from _log_in(index, hop, shake.answer, trace)
+        if shake.must_redial:
+            return False
+    return True
+
+
+def _ask(
+    index: int, hop: Hop, target: str, shake: "ConnectHandshake", trace: Trace
+) -> Generator[Command, Any, bool]:
+    """One request and its reply. True: the tunnel goes on. False: a login or a new connection is needed."""
     peer = str(hop)
     body_ends = 0.0
     with trace.step(Stage.PROXY, peer, index) as step:
@@ -151,7 +180,7 @@ def _pass(
                 shake.receive_data(data)
             except StreamTruncated as error:
                 raise PeerMisbehaved(_truncated(error, peer, target, index)) from error
-            if shake.must_redial:
+            if shake.must_answer or shake.must_redial:
                 return False
         reply = shake.reply
         assert reply is not None
@@ -170,6 +199,26 @@ def _pass(
         if leftover:
             yield Unread(leftover)
     return True
+
+
+def _log_in(index: int, hop: Hop, work: Callable[[], None], trace: Trace) -> Walk:
+    """Let a login make its next words; it may have to fetch a ticket first."""
+
+    def guarded() -> WireError | None:
+        try:
+            work()
+        except WireError as error:
+            return error
+        return None
+
+    with trace.step(Stage.LOGIN, str(hop), index):
+        try:
+            error = yield Call(guarded)
+        except TimeoutError as late:
+            words = "no Kerberos ticket came in time: is the Kerberos server (KDC) within reach?"
+            raise TimedOut(Failure(Stage.LOGIN, Reason.TIMED_OUT, str(hop), words, index)) from late
+        if error is not None:
+            raise error
 
 
 def _receive_body(ends: float) -> Generator[Command, Any, bytes]:
@@ -202,10 +251,11 @@ def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, 
     stage, status = Stage.PROXY, reply.status
     if status == 407 or (status == 401 and shake.credentials_sent):
         stage = Stage.LOGIN
-        if shake.credentials_sent:
-            reason, words = Reason.LOGIN_REFUSED, "user or password were not accepted"
+        if shake.refused_credentials:
+            reason, words = Reason.LOGIN_REFUSED, f"{_refused_words(shake)} not accepted"
         else:
             reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply)
+        words += "".join(f"; {obstacle}" for obstacle in shake.login.obstacles)
     elif 300 <= status < 400:
         where = _clean(reply.header("location") or "nowhere")
         reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
@@ -218,6 +268,12 @@ def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, 
     evidence = _own_words(reply)
     detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
     return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
+
+
+def _refused_words(shake: "ConnectHandshake") -> str:
+    if shake.scheme_name == "Negotiate" and shake.login.mechanism == "kerberos":
+        return "the Kerberos ticket was"
+    return "user or password were"
 
 
 def _offers(reply: "Reply") -> str:

@@ -15,13 +15,18 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"dial", "evidence", "failure", "journal", "line_log", "pipes", "pump_end", "tls", "vanished"},
+    {"aside", "dial", "evidence", "failure", "journal", "kerberos_words", "line_log", "pipes", "pump_end",
+     "tls", "vanished"},
+    # What one login is made of.
+    {"security_context"},
+    {"logins"},
     # Values, and open connections.
     {"foreign", "keys", "link", "lookup", "pipe", "refusal", "resetting", "route", "serving", "stream",
      "trace"},
+    {"credentials"},
     # What may be opened where, what carries bytes, and the walk along a route as a dialogue without I/O.
-    {"access", "authority", "listening", "lookups", "packet_stream", "pump", "refused", "splice", "stdio",
-     "walk"},
+    {"access", "asides", "authority", "listening", "lookups", "packet_stream", "pump", "refused", "splice",
+     "stdio", "walk"},
     # Open tunnels, and what goes through one; origin servers.
     {"blocking", "data_plane", "emulator", "origin", "request_head", "tunnel", "workers"},
     {"connect_tunnel", "dialler", "fields", "forward", "framework_client", "ping", "request_body"},

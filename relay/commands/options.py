@@ -1,16 +1,13 @@
 """Options that several commands share, and how their values are read."""
 
 import argparse
-import os
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
+from relay.commands.login_options import add_login_options, logged_in
 from relay.failure import SettingsError
 from relay.route import MAX_PORT, Endpoint, Hop
 
-PASSWORD_VARIABLE = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
 # A day: longer than any wait that a person means.
 MAX_SECONDS = 86_400.0
 # What argparse quotes of a command line may be as long as that line.
@@ -66,6 +63,7 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         "repeat for a chain, nearest first; without a password in it, RELAY_PROXY_PASSWORD is used, "
         "else it is asked for at a terminal",
     )
+    add_login_options(parser)
     parser.add_argument(
         "--proxy-ca", metavar="FILE", help="trust the certificates in FILE (PEM) for https:// proxies"
     )
@@ -81,28 +79,10 @@ def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
     ca_file: str | None = arguments.proxy_ca
     if ca_file is not None:
         _check_certificates(ca_file)
-    password = os.environ.get(PASSWORD_VARIABLE)
-    hops = []
-    for url in arguments.proxy:
-        hop = Hop.parse(url, ca_file=ca_file, verify=not arguments.proxy_insecure, password=password)
-        if hop.user is not None and hop.password is None:
-            hop = replace(hop, password=_ask_password(hop))
-        hops.append(hop)
-    return tuple(hops)
-
-
-def _ask_password(hop: Hop) -> str:
-    """Ask the person at the terminal. Raises: SettingsError when there is none."""
-    if not sys.stdin or not sys.stdin.isatty():
-        raise SettingsError(
-            f"--proxy: no password for {hop}: set {PASSWORD_VARIABLE}, or write USER: for an empty one"
-        )
-    import getpass
-
-    try:
-        return getpass.getpass(f"Password for {hop}: ")
-    except EOFError:
-        raise SettingsError(f"--proxy: no password was given for {hop}") from None
+    hops = [
+        Hop.parse(url, ca_file=ca_file, verify=not arguments.proxy_insecure) for url in arguments.proxy
+    ]
+    return logged_in(hops, arguments)
 
 
 def _check_certificates(path: str) -> None:
