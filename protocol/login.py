@@ -36,6 +36,12 @@ class Login:
         self.obstacles: list[str] = []
 
     @property
+    def evidence(self) -> dict[str, str]:
+        """What was used, for a trace: the scheme, and what Negotiate came to; nothing before a login."""
+        used = {"login": self.scheme.name} if self.scheme is not None else {}
+        return used | ({"mechanism": self.mechanism} if self.mechanism is not None else {})
+
+    @property
     def mechanism(self) -> str | None:
         """What Negotiate came to: "kerberos" or "ntlm"; None with every other scheme."""
         return getattr(self.scheme, "mechanism", None)

@@ -1,7 +1,7 @@
 """Which logins a proxy may be given, in which order: the rules of one hop, and the schemes made of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
@@ -53,18 +53,20 @@ def schemes_for(
     Raises: LocalWireError for what cannot be sent.
     """
     from protocol.schemes import Basic, Digest, Negotiate, Ntlm
-    from relay.security_context import Account, SecurityContext
+    from relay.security_context import Account, SecurityContext, kerberos, ntlm, ntlm_in_negotiate
 
     service, name = rules.spn or ("HTTP", host)
     account = Account(user, password, name, service, is_address=is_address and rules.spn is None)
-    made: dict[str, Callable[[], Scheme]] = {
-        "negotiate": lambda: Negotiate(partial(SecurityContext, "Negotiate", account)),
-        "ntlm": lambda: Ntlm(partial(SecurityContext, "NTLM", account)),
-        "digest": lambda: Digest(user or "", password or "", uri=target, charset=rules.charset),
-        "basic": lambda: Basic(user or "", password or "", charset=rules.charset),
+    ticket = Negotiate(partial(SecurityContext, kerberos, account))
+    if user is None or password is None:
+        return [ticket] if "negotiate" in rules.schemes else []
+    made: dict[str, Callable[[], Sequence[Scheme]]] = {
+        "negotiate": lambda: [ticket, Negotiate(partial(SecurityContext, ntlm_in_negotiate, account))],
+        "ntlm": lambda: [Ntlm(partial(SecurityContext, ntlm, account))],
+        "digest": lambda: [Digest(user, password, uri=target, charset=rules.charset)],
+        "basic": lambda: [Basic(user, password, charset=rules.charset)],
     }
-    has_password = user is not None and password is not None
-    return [made[scheme]() for scheme in rules.schemes if has_password or scheme == "negotiate"]
+    return [scheme for name in rules.schemes for scheme in made[name]()]
 
 
 def check_login(user: str, password: str, rules: LoginRules, what: str) -> None:

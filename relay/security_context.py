@@ -14,6 +14,8 @@ from protocol.errors import AuthMalformed, LoginUnusable
 from relay.kerberos_words import kerberos_code, kerberos_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spnego import ContextProxy
 
 # What pyspnego's readers raise for tokens that are none, besides its own error: found by feeding it noise.
@@ -49,11 +51,19 @@ class Account:
         return f"{self.service}/{self.host}"
 
 
-class SecurityContext:
-    """One exchange of tokens, for NTLM or Negotiate (a `TokenContext`)."""
+Begun = tuple["ContextProxy", bytes | None]
+"""A context of pyspnego's, and its first token."""
 
-    def __init__(self, scheme: str, account: Account) -> None:
-        self._scheme = scheme
+
+class SecurityContext:
+    """One exchange of tokens, for NTLM or Negotiate (a `TokenContext`).
+
+    Args:
+        begin: one of this file's functions `kerberos`, `ntlm_in_negotiate` and `ntlm`.
+    """
+
+    def __init__(self, begin: "Callable[[Account], Begun]", account: Account) -> None:
+        self._begin = begin
         self._account = account
         self._context: ContextProxy | None = None
 
@@ -64,7 +74,7 @@ class SecurityContext:
 
     @property
     def mechanism(self) -> str | None:
-        """What it came to: "ntlm" or "kerberos"; None before the first token."""
+        """What it is: "ntlm" or "kerberos"; None before the first token."""
         return None if self._context is None else self._context.negotiated_protocol
 
     def step(self, token: bytes | None) -> bytes | None:
@@ -73,17 +83,79 @@ class SecurityContext:
         Raises: LoginUnusable when there can be none, with what to do; AuthMalformed for the proxy's token.
         """
         if self._context is None:
-            first = _ntlm if self._scheme == "NTLM" else _negotiate
-            self._context, made = first(self._account)
-            return made
+            self._context, first = self._begin(self._account)
+            return first
         from spnego.exceptions import SpnegoError
 
         try:
             return self._context.step(token)
         except (SpnegoError, *_UNREADABLE) as error:
             # Never the error's own words: they may quote the token
-            kind = type(error).__name__
-            raise AuthMalformed(f"the proxy's {self._scheme} token does not hold ({kind})") from None
+            raise AuthMalformed(f"the proxy's login token does not hold ({type(error).__name__})") from None
+
+
+def ntlm(account: Account) -> "Begun":
+    """NTLM by itself, all in Python. Raises: LoginUnusable."""
+    spnego = _spnego()
+    options = spnego.NegotiateOptions.use_ntlm
+    context = spnego.client(account.user, account.password, protocol="ntlm", options=options)
+    return context, context.step()
+
+
+def ntlm_in_negotiate(account: Account) -> "Begun":
+    """NTLM as Negotiate wraps it (RFC 4178). Raises: LoginUnusable."""
+    spnego = _spnego()
+    return _negotiate(spnego, account, _only(spnego.Password, "ntlm")(account.user, account.password))
+
+
+def kerberos(account: Account) -> "Begun":
+    """Kerberos, with the ticket that is there, or with one that the password fetches.
+
+    Raises: LoginUnusable; is_spent when the KDC has refused the password, which counts as an attempt.
+    """
+    spnego = _spnego()
+    missing = [name for name in ("gssapi", "krb5") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LoginUnusable(f"Kerberos needs {' and '.join(missing)}, which is not installed: {EXTRA}")
+    if account.is_address:
+        raise LoginUnusable(
+            f"a Kerberos ticket is for a name, and the proxy is given by its address {account.host}: "
+            "give its name, or --proxy-spn HTTP/NAME"
+        )
+    if account.user is None or account.password is None:
+        return _with_ticket(spnego, account, _only(spnego.CredentialCache, "kerberos")(account.user))
+    from relay.kerberos_ticket import fetched_ticket
+
+    with fetched_ticket(account.user, account.password, account.spn) as cache:
+        return _with_ticket(spnego, account, spnego.KerberosCCache(cache))
+
+
+def _with_ticket(spnego: Any, account: Account, login: Any) -> "Begun":
+    from spnego.exceptions import SpnegoError
+
+    try:
+        try:
+            return _negotiate(spnego, account, login)
+        except SpnegoError as error:
+            if kerberos_code(error) is not None:
+                raise
+            # Behind Negotiate the cause is hidden by NTLM, which was no choice; asked alone Kerberos tells it
+            spnego.client(login, hostname=account.host, service=account.service, protocol="kerberos").step()
+            raise
+    except SpnegoError as error:
+        words, _ = kerberos_words(kerberos_code(error), account.spn, has_password=False)
+        raise LoginUnusable(words) from None
+
+
+def _negotiate(spnego: Any, account: Account, login: Any) -> "Begun":
+    context = spnego.client(
+        login,
+        hostname=account.host,
+        service=account.service,
+        protocol="negotiate",
+        options=spnego.NegotiateOptions.use_negotiate,
+    )
+    return context, context.step()
 
 
 def _spnego() -> Any:
@@ -96,66 +168,6 @@ def _spnego() -> Any:
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
     return spnego
-
-
-def _ntlm(account: Account) -> "tuple[ContextProxy, bytes | None]":
-    spnego = _spnego()
-    if account.user is None or account.password is None:
-        raise LoginUnusable("it needs a user and a password")
-    options = spnego.NegotiateOptions.use_ntlm
-    context = spnego.client(account.user, account.password, protocol="ntlm", options=options)
-    return context, context.step()
-
-
-def _negotiate(account: Account) -> "tuple[ContextProxy, bytes | None]":
-    """Kerberos where that is possible, else NTLM with the password.
-
-    Raises: LoginUnusable; is_spent when the KDC has refused the password, which counts as an attempt.
-    """
-    spnego = _spnego()
-    try:
-        return _kerberos(account, spnego)
-    except LoginUnusable as error:
-        if error.is_spent or account.user is None or account.password is None:
-            raise
-    context = spnego.client(
-        _only(spnego.Password, "ntlm")(account.user, account.password),
-        hostname=account.host,
-        service=account.service,
-        protocol="negotiate",
-        options=spnego.NegotiateOptions.use_negotiate,
-    )
-    return context, context.step()
-
-
-def _kerberos(account: Account, spnego: Any) -> "tuple[ContextProxy, bytes | None]":
-    missing = [name for name in ("gssapi", "krb5") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise LoginUnusable(f"Kerberos needs {' and '.join(missing)}, which is not installed: {EXTRA}")
-    if account.is_address:
-        raise LoginUnusable(
-            f"a Kerberos ticket is for a name, and the proxy is given by its address {account.host}: "
-            "give its name, or --proxy-spn HTTP/NAME"
-        )
-    if account.password is None:
-        login = _only(spnego.CredentialCache, "kerberos")(account.user)
-    else:
-        login = _only(spnego.Password, "kerberos")(account.user, account.password)
-    from spnego.exceptions import SpnegoError
-
-    try:
-        context = spnego.client(
-            login,
-            hostname=account.host,
-            service=account.service,
-            protocol="negotiate",
-            options=spnego.NegotiateOptions.use_negotiate,
-        )
-        return context, context.step()
-    except SpnegoError as error:
-        code = kerberos_code(error)
-        words, is_spent = kerberos_words(code, account.spn, has_password=account.password is not None)
-        raise LoginUnusable(words, is_spent=is_spent) from None
 
 
 def _only(credential: Any, mechanism: str) -> Any:

@@ -186,6 +186,7 @@ def _ask(
         assert reply is not None
         step.evidence["status"] = reply.status
         step.evidence["leniencies"] = reply.leniencies
+        step.evidence |= shake.login.evidence
         if not reply.is_success:
             failure = _refusal(reply, shake, peer, target, index)
             raise ProxyRefused(failure, reply.status, reply.headers, reply.body)

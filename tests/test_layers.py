@@ -18,6 +18,7 @@ LAYERS = (
     {"aside", "dial", "evidence", "failure", "journal", "kerberos_words", "line_log", "pipes", "pump_end",
      "tls", "vanished"},
     # What one login is made of.
+    {"kerberos_ticket"},
     {"security_context"},
     {"logins"},
     # Values, and open connections.

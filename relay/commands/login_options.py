@@ -36,6 +36,10 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         metavar="HTTP/NAME",
         help="the Kerberos service to ask a ticket for, when the proxy's own name is not the one in -x",
     )
+    _add_sources(group)
+
+
+def _add_sources(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--proxy-user-file",
         action="append",
