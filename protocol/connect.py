@@ -255,8 +255,8 @@ class ConnectHandshake:
         reply, rest = self._reply, self._held
         assert reply is not None
         self._authorization = self.login.answer(reply)
-        asks_close = "close" in connection_options(self._headers)
-        if self._authorization is not None and (asks_close or not keeps_connection(reply)):
+        is_used_up = self.login.needs_redial or "close" in connection_options(self._headers)
+        if self._authorization is not None and (is_used_up or not keeps_connection(reply)):
             self._redial()
             return
         self._reader = BodyReader(reply)

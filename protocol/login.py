@@ -22,6 +22,7 @@ class Login:
     Attributes:
         scheme: the one that has spoken last.
         is_continuing: its last answer belongs to an exchange that has begun on this very connection.
+        needs_redial: it wants a connection on which no other scheme has begun.
         is_refused: credentials were refused, here or by whom the scheme asked (a KDC).
         obstacles: why schemes that the proxy offers could not be used.
     """
@@ -32,6 +33,7 @@ class Login:
         self._steps = 0
         self.scheme: Scheme | None = None
         self.is_continuing = False
+        self.needs_redial = False
         self.is_refused = False
         self.obstacles: list[str] = []
 
@@ -100,6 +102,10 @@ class Login:
                 credentials = None
             if credentials is not None:
                 self.is_continuing = self.scheme is scheme
+                # Squid remembers on a connection that NTLM or Negotiate failed there, and hears no other
+                self.needs_redial = (
+                    self.scheme is not None and self.scheme is not scheme and self.scheme.connection_bound
+                )
                 self.scheme = scheme
                 return checked_credentials(credentials, scheme.name)
             if scheme.has_said_secret:

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 from protocol.errors import AuthMalformed
 from protocol.scheme import Challenge
 
-MAX_TOKEN_BYTES: Final = 98_304
-"""As base64 it fills the largest head that we read. Kerberos tickets of users in many groups take 65,535."""
+MAX_TOKEN_BYTES: Final = 81_920
+"""Kerberos tickets of users in many groups take up to 65,535; in base64 this fits into one head."""
 
 
 class TokenContext(Protocol):

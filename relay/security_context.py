@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spnego import ContextProxy
 
 # What pyspnego's readers raise for tokens that are none, besides its own error: found by feeding it noise.
-_UNREADABLE = (struct.error, ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
+UNREADABLE = (struct.error, ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
 
 EXTRA = "pip install 'framework-relay[kerberos]'"
 
@@ -89,14 +89,14 @@ class SecurityContext:
 
         try:
             return self._context.step(token)
-        except (SpnegoError, *_UNREADABLE) as error:
+        except (SpnegoError, *UNREADABLE) as error:
             # Never the error's own words: they may quote the token
             raise AuthMalformed(f"the proxy's login token does not hold ({type(error).__name__})") from None
 
 
 def ntlm(account: Account) -> "Begun":
     """NTLM by itself, all in Python. Raises: LoginUnusable."""
-    spnego = _spnego()
+    spnego = loaded_spnego()
     options = spnego.NegotiateOptions.use_ntlm
     context = spnego.client(account.user, account.password, protocol="ntlm", options=options)
     return context, context.step()
@@ -104,7 +104,7 @@ def ntlm(account: Account) -> "Begun":
 
 def ntlm_in_negotiate(account: Account) -> "Begun":
     """NTLM as Negotiate wraps it (RFC 4178). Raises: LoginUnusable."""
-    spnego = _spnego()
+    spnego = loaded_spnego()
     return _negotiate(spnego, account, _only(spnego.Password, "ntlm")(account.user, account.password))
 
 
@@ -113,7 +113,7 @@ def kerberos(account: Account) -> "Begun":
 
     Raises: LoginUnusable; is_spent when the KDC has refused the password, which counts as an attempt.
     """
-    spnego = _spnego()
+    spnego = loaded_spnego()
     missing = [name for name in ("gssapi", "krb5") if importlib.util.find_spec(name) is None]
     if missing:
         raise LoginUnusable(f"Kerberos needs {' and '.join(missing)}, which is not installed: {EXTRA}")
@@ -158,7 +158,8 @@ def _negotiate(spnego: Any, account: Account, login: Any) -> "Begun":
     return context, context.step()
 
 
-def _spnego() -> Any:
+def loaded_spnego() -> Any:
+    """Return pyspnego, which is imported only when it is needed. Raises: LoginUnusable without it."""
     try:
         import spnego
     except ImportError:

@@ -20,7 +20,7 @@ LAYERS = (
     # What one login is made of.
     {"kerberos_ticket"},
     {"security_context"},
-    {"logins"},
+    {"accepting_context", "logins"},
     # Values, and open connections.
     {"foreign", "keys", "link", "lookup", "pipe", "refusal", "resetting", "route", "serving", "stream",
      "trace"},
