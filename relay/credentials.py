@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay.failure import SettingsError
-from relay.logins import check_login
-from relay.route import Hop
+from relay.route import Hop, check_login
 
 USER_VARIABLE: Final = "RELAY_PROXY_USER"
 PASSWORD_VARIABLE: Final = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
@@ -53,6 +52,8 @@ def completed(hop: Hop, sources: Sources) -> Hop:
 
     Raises: SettingsError, which quotes no secret.
     """
+    if hop.socks in ("socks4", "socks4a"):  # they have no passwords
+        return hop
     found = _of_url(hop) or _of_sources(hop, sources)
     if found is None:
         return hop
@@ -64,7 +65,7 @@ def completed(hop: Hop, sources: Sources) -> Hop:
     if password is None and hop.login.schemes != ("negotiate",):
         password = _asked(hop)
     if password is not None:
-        check_login(user, password, hop.login, f"login for {hop}")
+        check_login(user, password, f"login for {hop}", hop.socks, hop.login)
     return replace(hop, user=user, password=password)
 
 

@@ -13,18 +13,22 @@ from typing import Any, Self
 
 from relay.absolute_form import ANSWER_SECONDS, forward
 from relay.access import Access
+from relay.admission import Admission, Admitted
 from relay.client_request import ClientRequest
 from relay.connect_tunnel import Tunnel
 from relay.data_plane import DataPlane
 from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
+from relay.express import ExpressLane
+from relay.failure import RelayError
 from relay.fields import names_us
-from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
-from relay.refusal import Refusal, denied, went_in_a_circle
+from relay.listening import BACKLOG, accept_no_more, bound_endpoint, is_public, listen_on
+from relay.refusal import Refusal, denied, unreachable, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
-from relay.takeover import RawServer, accept_no_more, require_c_parser
+from relay.splice import IS_AVAILABLE
+from relay.takeover import RawServer, require_c_parser
 from relay.vanished import notice_vanished
 
 PROXY_PORT = 3128
@@ -70,7 +74,9 @@ class ConnectProxy:
         self._head_timeout_seconds = head_timeout_seconds
         self._answer_timeout_seconds = answer_timeout_seconds
         self._log = log
+        self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
+        self._express: ExpressLane | None = None
         self._server: RawServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._plane = DataPlane()
@@ -79,7 +85,7 @@ class ConnectProxy:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Where it really listens."""
-        return [bound_endpoint(sock) for server in self._servers for sock in server.sockets]
+        return [bound_endpoint(sock) for sock in self._listeners]
 
     @property
     def endpoint(self) -> Endpoint:
@@ -88,8 +94,9 @@ class ConnectProxy:
 
     @property
     def connections(self) -> int:
-        """Connections that aiohttp still holds; a tunnel is not among them."""
-        return len(self._server.connections) if self._server else 0
+        """Connections that have not asked for anything yet, or that aiohttp holds; no tunnels."""
+        silent = len(self._express) if self._express is not None else 0
+        return silent + (len(self._server.connections) if self._server else 0)
 
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
@@ -97,22 +104,37 @@ class ConnectProxy:
         self._is_stopping = False
         loop = asyncio.get_running_loop()
         self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds)
-        for sock in self._sockets or listen_on(self._listen):
+        self._listeners = list(self._sockets or listen_on(self._listen))
+        for sock in self._listeners:
             # Accepted sockets have these of their listener
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_vanished(sock)
-            self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
         self._dialler = Dialler(self.access, self.endpoints, self._connect_timeout_seconds)
+        self._admission = Admission(self.access, self._dialler)
+        if IS_AVAILABLE:
+            self._express = ExpressLane(
+                self._plane.splice(), self._listeners, self,
+                silence_seconds=self._head_timeout_seconds, connect_seconds=self._connect_timeout_seconds,
+            )  # fmt: skip
+            return
+        for sock in self._listeners:
+            self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
 
     async def aclose(self) -> None:
         """Stop at once: listeners first, then every tunnel and every connection is reset."""
         self._is_stopping = True
+        if self._express is not None:
+            self._express.close()
+            self._express = None
         for server in self._servers:
             accept_no_more(server)
         if self._server is not None:
             await self._server.stop()
         for server in self._servers:
             server.close()
+        for sock in self._listeners:
+            sock.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -121,6 +143,7 @@ class ConnectProxy:
         if self._server is not None:
             await self._dialler.aclose()
         self._servers.clear()
+        self._listeners.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -130,6 +153,30 @@ class ConnectProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def admit(self, authority: bytes) -> Admitted | None:
+        """Where the express lane may dial at once."""
+        return self._admission.admit(authority)
+
+    def opening(self, client: str, target: Endpoint) -> Tunnel:
+        """A tunnel of the express lane is being dialled."""
+        tunnel = Tunnel(client, target, time.monotonic(), self._tunnel_ended)
+        self.tunnels.add(tunnel)
+        return tunnel
+
+    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+        """Tell its client, in the background."""
+
+        def if_never_run() -> None:
+            reset_socket(sock)
+            self._tunnel_ended(tunnel)
+
+        self._begin(tunnel.refuse(sock, unreachable(error)), if_never_run)
+
+    def hand_over(self, sock: socket.socket, data: bytes) -> None:
+        """Have aiohttp answer what the express lane does not."""
+        assert self._server is not None
+        self._server.take(sock, data)
 
     async def _answer(self, request: ClientRequest) -> bool:
         """Answer one request; return whether its connection goes on."""

@@ -56,7 +56,7 @@ def run(arguments: Sequence[str], program: str) -> int:
             head_timeout_seconds=options.head_timeout, via=options.via, log=told, sockets=sockets,
         )  # fmt: skip
         try:
-            return serve(program, proxy, is_quiet=sockets is not None)
+            return serve(program, proxy, is_quiet=sockets is not None, carries_tunnels=True)
         finally:
             if log is not None:
                 log.close()
@@ -113,7 +113,7 @@ def _probe(endpoint: Endpoint, program: str) -> int:
             while len(answer) < MAX_PROBE_BYTES and (data := sock.recv(MAX_PROBE_BYTES)):
                 answer += data
     except OSError as error:
-        say(program, f"--probe: nothing answers on {endpoint}: {error}")
+        say(program, f"--probe: nothing answers on {endpoint}: {error.strerror or error}")
         return EXIT_BAD
     if not answer.startswith(b"HTTP/1.1 405 ") or PROXY_NAME.encode() not in answer:
         say(program, f"--probe: what answers on {endpoint} is not this proxy")
