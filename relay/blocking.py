@@ -5,16 +5,18 @@ import select
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
+from relay.aside import run_within
 from relay.dial import Address
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
 from relay.foreign import FIRST_BYTES, idle_failure, not_framework, unanswered
 from relay.lookup import look_up_within
-from relay.moves import Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
+from relay.moves import Call, Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
 from relay.pipe import BlockingStream, SocketPipe, TlsPipe
 from relay.race import Outcome, Race
 from relay.route import Hop, Route
@@ -69,13 +71,13 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    def carry_out(self, command: Command) -> list[Address] | bytes | str | None:
+    def carry_out(self, command: Command) -> Any:
         remaining = self._trace.remaining_seconds()
         if self._stream is not None:
             self._stream.set_deadline(time.monotonic() + remaining)
         match command:
-            case Resolve(endpoint):
-                return look_up_within(endpoint.host, endpoint.port, remaining)
+            case Resolve() | Call():
+                return _waited_for(command, remaining)
             case Connect(addresses, limit_seconds, outcomes):
                 self.discard()
                 self._stream = connect_first(addresses, min(remaining, limit_seconds), outcomes)
@@ -114,6 +116,13 @@ class _Driver:
     def _open(self) -> BlockingStream:
         assert self._stream is not None
         return self._stream
+
+
+def _waited_for(command: Resolve | Call, limit_seconds: float) -> Any:
+    """What has no limit of its own. Raises: OSError, TimeoutError."""
+    if isinstance(command, Call):
+        return run_within(command.work, limit_seconds)
+    return look_up_within(command.endpoint.host, command.endpoint.port, limit_seconds)
 
 
 def connect_first(addresses: Sequence[Address], limit_seconds: float, outcomes: list[Outcome]) -> SocketPipe:

@@ -1,9 +1,10 @@
 """What the walk along a route asks of whoever carries it out: one small value for each network step."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from protocol.errors import WireError
 from relay.dial import Address
 from relay.race import Outcome
 from relay.route import Endpoint, Hop
@@ -60,6 +61,13 @@ class Receive:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Call this where it holds up nobody: it may wait for another machine. Answer with what it returns."""
+
+    work: Callable[[], WireError | None]
+
+
+@dataclass(frozen=True)
 class Unread:
     """Put bytes back: they belong to what comes after the reply head."""
 
@@ -71,5 +79,5 @@ class Drop:
     """Close the connection there may be."""
 
 
-Command = Resolve | Connect | StartTls | StartHttp2 | Send | Receive | Unread | Drop
+Command = Resolve | Connect | StartTls | StartHttp2 | Send | Receive | Call | Unread | Drop
 Walk = Generator[Command, Any, None]

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
+from relay.client_logins import LoginRules
+from relay.client_logins import check_login as check_http_login
 from relay.failure import SettingsError
 
 MAX_PORT = 65_535
@@ -120,6 +122,7 @@ class Hop:
         server_name: for SNI and the check of the certificate, instead of the endpoint's host.
         system_trust: trust what the operating system trusts, through truststore; else OpenSSL's store.
         http2: offer h2 by ALPN, and speak it where the proxy picks it.
+        login: which schemes may log in, in which order, and how.
         timeout_seconds: for all that is said to this hop: TLS, login, and its answer to CONNECT.
     """
 
@@ -136,6 +139,7 @@ class Hop:
     system_trust: bool = False
     http2: bool = False
     timeout_seconds: float | None = None
+    login: LoginRules = LoginRules()  # noqa: RUF009 - frozen
 
     def __str__(self) -> str:
         return f"{self.socks or ('https' if self.tls else 'http')}://{self.endpoint}"
@@ -174,7 +178,7 @@ class Hop:
         socks = scheme if scheme.startswith("socks") else None
         password = secret if secret is not None or (socks or "").startswith("socks4") else password
         if user is not None:
-            check_login(user, password or "", what, socks)
+            check_login(user, password or "", what, socks, LoginRules())
         return cls(
             endpoint,
             tls=scheme == "https",
@@ -195,7 +199,7 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     return decoded[0], decoded[1] if colon else None
 
 
-def check_login(user: str, password: str, what: str, socks: str | None) -> None:
+def check_login(user: str, password: str, what: str, socks: str | None, rules: LoginRules) -> None:
     """Refuse what a login cannot carry. Raises: SettingsError that begins with `what` and quotes neither."""
     from protocol.errors import LocalWireError
 
@@ -205,11 +209,9 @@ def check_login(user: str, password: str, what: str, socks: str | None) -> None:
 
             SocksHandshake(int(socks[5]), "any.example", 1, user=user, password=password)
             return
-        from protocol.schemes.basic import Basic
-
-        Basic(user, password)
     except LocalWireError as error:
         raise SettingsError(f"{what}: {error}") from None
+    check_http_login(user, password, rules, what)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.failure import SettingsError, Stage
-from relay.route import MAX_PORT, Endpoint, Hop, Route, check_login
+from relay.route import MAX_PORT, Endpoint, Hop, Route
 
 if TYPE_CHECKING:
     from relay.proxy_source import Decision
 
-PASSWORD_VARIABLE = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
 # A day: longer than any wait that a person means.
 MAX_SECONDS = 86_400.0
 # What argparse quotes of a command line may be as long as that line.
@@ -82,10 +81,12 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         "pac+http://... a PAC file; without a password in it, RELAY_PROXY_PASSWORD is used, else it is asked "
         "for at a terminal",
     )
+    from relay.commands.login_options import add_login_options
     from relay.commands.proxy_options import add_hop_options
 
     parser.set_defaults(program=parser.prog)
     add_hop_options(parser)
+    add_login_options(parser)
 
 
 def route_of(arguments: argparse.Namespace, target: Endpoint, *, is_quiet: bool = False) -> Route:
@@ -135,40 +136,16 @@ def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
 
 def _completed(given: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
     """The same proxies with what other options and the environment say of them."""
+    from relay.commands.login_options import logged_in
     from relay.commands.proxy_options import with_options
 
-    hops = []
-    for hop in with_options(given, arguments.of_proxies):
-        hops.append(_with_password(hop))
+    hops = logged_in(with_options(given, arguments.of_proxies), arguments)
+    for hop in hops:
         if hop.tls and not hop.verify:
             words = "is NOT verified: anybody on the way can read the login"
             warning = f"{arguments.program}: warning: the certificate of {hop} {words}"
             print(warning, file=sys.stderr, flush=True)
-    return tuple(hops)
-
-
-def _with_password(hop: Hop) -> Hop:
-    if hop.user is None or hop.password is not None or hop.socks in ("socks4", "socks4a"):
-        return hop
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if password is None:
-        password = _ask_password(hop)
-    check_login(hop.user, password, "--proxy", hop.socks)
-    return replace(hop, password=password)
-
-
-def _ask_password(hop: Hop) -> str:
-    """Ask the person at the terminal. Raises: SettingsError when there is none."""
-    if not sys.stdin or not sys.stdin.isatty():
-        raise SettingsError(
-            f"--proxy: no password for {hop}: set {PASSWORD_VARIABLE}, or write USER: for an empty one"
-        )
-    import getpass
-
-    try:
-        return getpass.getpass(f"Password for {hop}: ")
-    except EOFError:
-        raise SettingsError(f"--proxy: no password was given for {hop}") from None
+    return hops
 
 
 def add_key_option(parser: argparse.ArgumentParser) -> None:
