@@ -32,7 +32,7 @@ fuzz: $(VENV)/.ready-fuzz ## each fuzz target for FUZZ_SECONDS=20
 	tools/fuzz $(BIN)/python $(FUZZ_SECONDS)
 
 wheel-test: $(VENV)/.ready-wheel ## build sdist and wheel, and test the wheel where the sources are out of reach
-	tools/wheel-test $(BIN)/python
+	WITH="$(WITH)" tools/wheel-test $(BIN)/python
 
 compose: $(VENV)/.ready-test ## the stack of docker-compose.yml, for real (COMPOSE="docker compose")
 	COMPOSE="$(COMPOSE)" $(BIN)/python -m pytest -m compose tests/compose
