@@ -3,6 +3,8 @@ VENV ?= .venv
 # PYTHON=python3.12 names another Python than the best one found; the venv is made anew when it changes.
 PYTHON ?=
 FUZZ_SECONDS ?= 20
+# WITH=kerberos adds an extra that is compiled (libkrb5-dev, gcc); without it the tests of Kerberos are skipped.
+WITH ?=
 COMPOSE ?= docker compose
 BIN := $(VENV)/bin
 # A user's settings for pip and Python must not reach into the venv.
@@ -41,7 +43,7 @@ clean: ## remove all that was made here
 
 # What each kind of work installs beside the package itself.
 EXTRAS_demo :=
-EXTRAS_test := [fast,test]
+EXTRAS_test := [fast,test$(WITH:%=,%)]
 EXTRAS_lint := [fast,lint]
 EXTRAS_fuzz := [fuzz]
 EXTRAS_wheel := [wheel]

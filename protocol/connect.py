@@ -1,27 +1,22 @@
 """One HTTP CONNECT exchange, with a login where the proxy asks for one (RFC 9110 section 9.3.6)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Final
 
-from protocol.errors import AuthMalformed, HeadMalformed, LocalWireError, StreamTruncated, WireError
+from protocol.errors import HeadMalformed, LocalWireError, StreamTruncated, WireError
+from protocol.login import MAX_LOGIN_STEPS, Login
 from protocol.reply import MAX_FIELDS, MAX_HEAD_BYTES, HeadCutter, Reply, parse_head
 from protocol.reply_body import BodyReader, connection_options, keeps_connection
-from protocol.request import checked_headers, checked_target, checked_value, connect_request
+from protocol.request import checked_headers, checked_target, connect_request
 from protocol.resemblance import excerpt
-from protocol.scheme import Challenge, Scheme, parse_challenges
+from protocol.scheme import Scheme
 
 __all__ = [
-    "MAX_BODY_BYTES",
-    "MAX_DRAIN_BYTES",
-    "MAX_FIELDS",
-    "MAX_HEAD_BYTES",
-    "MAX_INTERIM",
-    "MAX_LOGIN_STEPS",
-    "ConnectHandshake",
-    "Reply",
-]
+    "MAX_BODY_BYTES", "MAX_DRAIN_BYTES", "MAX_FIELDS", "MAX_HEAD_BYTES", "MAX_INTERIM", "MAX_LOGIN_STEPS",
+    "ConnectHandshake", "Reply",
+]  # fmt: skip
 
 MAX_INTERIM: Final = 16
 """1xx replies in one handshake. A proxy may keep a client patient with them; this many say nothing new."""
@@ -32,12 +27,10 @@ MAX_BODY_BYTES: Final = 65_536
 MAX_DRAIN_BYTES: Final = 1_048_576
 """Read of one body, framing included, to use the connection again; a new connection is cheaper than more."""
 
-MAX_LOGIN_STEPS: Final = 8
-"""Credentials sent in one handshake. NTLM needs 2, Digest with a stale nonce 2; more is a loop."""
-
 
 class _State(Enum):
     HEAD = "the request may be sent, its reply is awaited"
+    LOGIN = "a refusal asks for a login, whose answer is still to be made"
     BODY = "a refusal's body is being read"
     READY = "a refusal is answered on the same connection; the answer is not sent yet"
     REDIAL = "a refusal is answered; the answer needs a new connection"
@@ -56,20 +49,23 @@ class ConnectHandshake:
             handshake.receive_data(read())
         if handshake.reply.is_success: ...  # the tunnel begins with handshake.leftover
 
-    A login is tried only where a 407 asks for it, with the first of `schemes` that it offers. Redirects are
-    never followed.
+    A login is tried only where a 407 asks for it, with the first of `schemes` that it offers;
+    `protocol.login` says when another follows. Redirects are never followed.
 
     Args:
         target: authority-form as sent: "host:5000", "[::1]:5000".
         schemes: logins for this proxy and this tunnel, strongest first.
         headers: own headers behind Host, in order.
         user_agent: none is sent when None.
+        keep_alive: send `Proxy-Connection: Keep-Alive` with a login that is bound to its connection; old
+            proxies close without it, though RFC 9112 appendix C.2.2 would rather not have it.
+        defers_logins: the driver calls `answer` for each 407, because a scheme may have to wait for tickets.
     Raises: LocalWireError for anything that cannot be sent as it is; it quotes no header value.
 
     Attributes:
         interim_replies: 1xx replies skipped.
+        login: how far the login has come.
         credentials_sent: requests with credentials given out by `data_to_send`.
-        refused_credentials: the proxy asked again (407, or 401 as tinyproxy does) after it had ours.
     """
 
     def __init__(
@@ -79,11 +75,14 @@ class ConnectHandshake:
         schemes: Sequence[Scheme] = (),
         headers: Sequence[tuple[str, str]] = (),
         user_agent: str | None = None,
+        keep_alive: bool = True,
+        defers_logins: bool = False,
     ) -> None:
         self._target = checked_target(target)
         self._headers = checked_headers(headers, user_agent)
-        self._schemes = tuple(schemes)
-        self._scheme: Scheme | None = None  # the one that has spoken
+        self._keep_alive = keep_alive
+        self._defers_logins = defers_logins
+        self.login = Login(schemes)
         self._authorization: str | None = None  # of the attempt under way, or of the next one
         self._outgoing = b""
         self._state = _State.HEAD
@@ -94,7 +93,6 @@ class ConnectHandshake:
         self._error: WireError | None = None
         self.interim_replies = 0
         self.credentials_sent = 0
-        self.refused_credentials = False
         self._begin(_State.HEAD)
 
     @property
@@ -106,6 +104,11 @@ class ConnectHandshake:
     def must_redial(self) -> bool:
         """Whether the answer to a 407 is ready, but needs a new connection: dial, then call `redialled`."""
         return self._state is _State.REDIAL
+
+    @property
+    def must_answer(self) -> bool:
+        """Whether a 407 is to be answered now: call `answer`. Only with `defers_logins`."""
+        return self._state is _State.LOGIN
 
     @property
     def awaits_body(self) -> bool:
@@ -129,7 +132,12 @@ class ConnectHandshake:
     @property
     def scheme_name(self) -> str | None:
         """The login scheme in use, None before a 407 was answered."""
-        return None if self._scheme is None else self._scheme.name
+        return None if self.login.scheme is None else self.login.scheme.name
+
+    @property
+    def refused_credentials(self) -> bool:
+        """Whether the proxy asked again (407, or 401 as tinyproxy does) after it had ours."""
+        return self.login.is_refused
 
     def data_to_send(self) -> bytes:
         """Return one whole request head, to be sent in one write; b"" when there is nothing to send now."""
@@ -147,13 +155,24 @@ class ConnectHandshake:
         Besides a dial that was asked for, a tunnel that was open may be asked for again, with the credentials
         that opened it: in a chain, a later proxy's login can need every connection anew.
 
-        Raises: LocalWireError when a new connection is of no use now.
+        Raises: LocalWireError when a new connection is of no use now, or the login cannot be said again.
         """
         was_open = self._state is _State.DONE and self._reply is not None and self._reply.is_success
         if self._state is not _State.REDIAL and not was_open:
             raise LocalWireError("a new connection was not asked for (must_redial is False)")
+        if was_open:
+            self._authorization = self.login.again()
         self._leftover.clear()
         self._begin(_State.HEAD)
+
+    def answer(self) -> None:
+        """Let the login scheme make its answer, which may take as long as a ticket takes.
+
+        Raises: as `receive_data`; LocalWireError when there is nothing to answer.
+        """
+        if self._state is not _State.LOGIN:
+            raise LocalWireError("there is no 407 to answer (must_answer is False)")
+        self._guarded(self._answer)
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes from the proxy, split anywhere; b"" says that the connection ended.
@@ -165,16 +184,24 @@ class ConnectHandshake:
             LocalWireError: a login scheme gave what cannot be sent.
             The same error is raised by every later call.
         """
+        self._guarded(self._receive, data)
+
+    def _guarded(self, work: Callable[..., None], *arguments: bytes) -> None:
         if self._error is not None:
             raise self._error.with_traceback(None)  # else each raise would lengthen the same traceback
         try:
-            self._receive(data)
+            work(*arguments)
         except WireError as error:
             self._error = error
             raise
 
     def _begin(self, state: _State) -> None:
-        self._connection, self._outgoing = connect_request(self._target, self._headers, self._authorization)
+        headers, scheme = self._headers, self.login.scheme
+        if self._authorization is not None:
+            if self._keep_alive and scheme is not None and scheme.connection_bound:
+                headers = [*headers, ("Proxy-Connection", "Keep-Alive")]
+            headers = [*headers, ("Proxy-Authorization", self._authorization)]
+        self._connection, self._outgoing = connect_request(self._target, headers)
         self._heads = HeadCutter()
         self._state = state
 
@@ -186,6 +213,8 @@ class ConnectHandshake:
                 self._receive_body(data)
             else:
                 self._end_body()
+        elif self._state is _State.LOGIN:
+            raise LocalWireError("the login is to be answered first (must_answer is True)")
         elif self._state is _State.READY:
             self._redial()  # bytes nobody asked for, or the end: the next reply could not be told from them
         elif self._reply is not None and self._reply.is_success:
@@ -212,12 +241,22 @@ class ConnectHandshake:
         self._reply = reply
         self._body.clear()
         if reply.is_success:
+            self.login.accepted(reply)
             self._leftover += rest
             self._state = _State.DONE
             return
-        self._authorization = self._credentials_for(reply)
-        asks_close = "close" in connection_options(self._headers)
-        if self._authorization is not None and (asks_close or not keeps_connection(reply)):
+        self._held = rest
+        if self._defers_logins and self.login.may_answer(reply):
+            self._state = _State.LOGIN
+        else:
+            self._answer()
+
+    def _answer(self) -> None:
+        reply, rest = self._reply, self._held
+        assert reply is not None
+        self._authorization = self.login.answer(reply)
+        is_used_up = self.login.needs_redial or "close" in connection_options(self._headers)
+        if self._authorization is not None and (is_used_up or not keeps_connection(reply)):
             self._redial()
             return
         self._reader = BodyReader(reply)
@@ -252,29 +291,5 @@ class ConnectHandshake:
         self._state = _State.DONE
 
     def _redial(self) -> None:
-        if self.credentials_sent and self._scheme is not None and self._scheme.connection_bound:
-            raise AuthMalformed(
-                f"the proxy gave up the connection in the middle of the {self._scheme.name} login bound to it"
-            )
+        self.login.check_redial()
         self._state = _State.REDIAL
-
-    def _credentials_for(self, reply: Reply) -> str | None:
-        """Return what answers a refusal, None when it is final."""
-        credentials = None
-        if reply.status == 407 and self._schemes and self.credentials_sent < MAX_LOGIN_STEPS:
-            credentials = self._answer(parse_challenges(reply.all("Proxy-Authenticate")))
-        if credentials is None and reply.status in (401, 407):
-            self.refused_credentials = self.credentials_sent > 0
-        return credentials
-
-    def _answer(self, challenges: list[Challenge]) -> str | None:
-        # Once a scheme has spoken no other follows: it would most often say the same password again.
-        for scheme in self._schemes if self._scheme is None else (self._scheme,):
-            for challenge in challenges:
-                if challenge.scheme.lower() != scheme.name.lower():
-                    continue
-                credentials = scheme.step(challenge)
-                if credentials is not None:
-                    self._scheme = scheme
-                    return checked_value(credentials, f"the credentials of {scheme.name}")
-        return None

@@ -9,6 +9,18 @@ class LocalWireError(WireError, ValueError):
     """You asked for something the wire cannot carry; nothing was sent."""
 
 
+class LoginUnusable(LocalWireError):
+    """A login scheme cannot speak here: a library, a ticket or a name is missing; the message says which.
+
+    Attributes:
+        is_spent: the credentials themselves were refused elsewhere (by a KDC): no other scheme may try them.
+    """
+
+    def __init__(self, message: str, *, is_spent: bool = False) -> None:
+        super().__init__(message)
+        self.is_spent = is_spent
+
+
 class PeerWireError(WireError):
     """What arrived is not what the wire allows; the connection cannot be read any further."""
 

@@ -15,6 +15,10 @@ _REGISTERED_NAME: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+")  # RFC 398
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_VISIBLE: Final = re.compile(r"[^!-~]")
 _NOT_SENDABLE: Final = re.compile(r"[^ -~]")
+_NOT_FIELD: Final = re.compile(r"[^ -~\x80-\xff]")
+
+MAX_CREDENTIALS: Final = 131_072
+"""Of one Proxy-Authorization: a ticket of 64 KiB in base64 and room; no proxy takes more."""
 
 _OWN_NAMES: Final = {
     "host": "is the target",
@@ -81,13 +85,24 @@ def checked_value(value: str, what: str) -> str:
     return value
 
 
-def connect_request(
-    target: str, headers: Sequence[tuple[str, str]], authorization: str | None
-) -> tuple[h11.Connection, bytes]:
+def checked_credentials(value: str, scheme: str) -> str:
+    """Return a value for Proxy-Authorization; above ASCII it stands for octets, as Latin-1 maps them.
+
+    Raises: LocalWireError, without a word of it.
+    """
+    bad = _NOT_FIELD.search(value)
+    if bad is not None:
+        place = f"character U+{ord(bad[0]):04X} at index {bad.start()}"
+        raise LocalWireError(f"the credentials of {scheme}: {place} cannot be sent")
+    if len(value) > MAX_CREDENTIALS:
+        size = f"{len(value)} bytes, the limit is {MAX_CREDENTIALS}"
+        raise LocalWireError(f"the credentials of {scheme} have {size}")
+    return value
+
+
+def connect_request(target: str, headers: Sequence[tuple[str, str]]) -> tuple[h11.Connection, bytes]:
     """Return the h11 connection of one CONNECT, and its head as bytes. All arguments were checked before."""
-    fields = [("Host", target), *headers]
-    if authorization is not None:
-        fields.append(("Proxy-Authorization", authorization))
+    fields = [(name.encode(), value.encode("latin-1")) for name, value in (("Host", target), *headers)]
     # h11's limit is never reached: HeadCutter has a smaller one, and gives it whole heads.
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_BYTES)
     head = connection.send(h11.Request(method="CONNECT", target=target, headers=fields))

@@ -35,11 +35,12 @@ class Challenge:
 
 
 class Scheme(Protocol):
-    """One login with one set of credentials, for one tunnel.
+    """One login with one set of credentials, to one proxy.
 
     Attributes:
         name: as in Proxy-Authenticate; compared without regard to case.
         connection_bound: all its steps must go over one TCP connection (NTLM, Negotiate).
+        has_said_secret: something made from a password has gone out; no other scheme may follow with it.
     """
 
     @property
@@ -48,13 +49,32 @@ class Scheme(Protocol):
     @property
     def connection_bound(self) -> bool: ...
 
-    def step(self, challenge: Challenge | None) -> str | None:
-        """Return the next value for Proxy-Authorization, visible ASCII with spaces.
+    @property
+    def has_said_secret(self) -> bool: ...
 
-        Args:    challenge: what the proxy asks with; None to speak before it has asked.
-        Returns: None when there is nothing more to say: the credentials were refused, or this challenge
-            cannot be answered. The same credentials are never given twice: proxies lock accounts.
-        Raises:  AuthMalformed for a challenge that the scheme cannot read.
+    def step(self, challenges: Sequence[Challenge]) -> str | None:
+        """Return the next value for Proxy-Authorization, without control characters.
+
+        Args:    challenges: all of one reply that have the scheme's name, in the proxy's order; at least one.
+        Returns: None when there is nothing more to say: the credentials were refused, or no challenge
+            can be answered. A password is never said twice: proxies lock accounts.
+        Raises:  AuthMalformed for a challenge that the scheme cannot read; LoginUnusable.
+        """
+        ...
+
+    def again(self) -> str | None:
+        """Return what opens the way on a new connection, once a login was accepted on another.
+
+        Returns: None where the proxy must ask first.
+        Raises:  LoginUnusable.
+        """
+        ...
+
+    def conclude(self, challenges: Sequence[Challenge], info: str | None) -> None:
+        """Check what the proxy says of itself as it accepts the login.
+
+        Args:   challenges: as for `step`, of the 2xx; often none. info: Proxy-Authentication-Info, if there.
+        Raises: AuthMalformed when the proxy gives a proof that does not hold.
         """
         ...
 
@@ -107,6 +127,23 @@ def _add_param(challenge: Challenge, param: re.Match[str]) -> None:
     if name in challenge.params:
         raise AuthMalformed(f"the login challenge {challenge.scheme} has the parameter {name} twice")
     challenge.params[name] = plain.rstrip() if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+
+
+def parse_parameters(value: str) -> dict[str, str]:
+    """Read a list of parameters as Proxy-Authentication-Info has it; names in lower case, without quotes.
+
+    Raises: AuthMalformed.
+    Source: RFC 9110 section 11.6.3.
+    """
+    found = Challenge("of Proxy-Authentication-Info")
+    place = _SEPARATORS.match(value).end()  # type: ignore[union-attr]
+    while place < len(value):
+        param = _PARAM.match(value, place)
+        if param is None:
+            raise _malformed("no parameter", value, place)
+        _add_param(found, param)
+        place = _SEPARATORS.match(value, param.end()).end()  # type: ignore[union-attr]
+    return found.params
 
 
 def _malformed(what: str, value: str, place: int) -> AuthMalformed:

@@ -5,16 +5,18 @@ import select
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
+from relay.aside import run_within
 from relay.dial import Address
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
 from relay.foreign import FIRST_BYTES, idle_failure, not_framework, unanswered
 from relay.lookup import look_up_within
-from relay.moves import Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
+from relay.moves import Call, Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
 from relay.pipe import BlockingStream, SocketPipe, TlsPipe
 from relay.race import Outcome, Race
 from relay.route import Hop, Route
@@ -69,10 +71,8 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    def carry_out(self, command: Command) -> list[Address] | bytes | str | None:
-        remaining = self._trace.remaining_seconds()
-        if self._stream is not None:
-            self._stream.set_deadline(time.monotonic() + remaining)
+    def carry_out(self, command: Command) -> Any:
+        remaining = self._remaining_seconds()
         match command:
             case Resolve(endpoint):
                 return look_up_within(endpoint.host, endpoint.port, remaining)
@@ -92,9 +92,18 @@ class _Driver:
                 self._open().write(data)
             case Receive(grace_seconds):
                 return self._receive(remaining, grace_seconds)
+            case Call(work):
+                return run_within(work, remaining)
             case Unread(data):
                 self._open().unread(data)
         return None
+
+    def _remaining_seconds(self) -> float:
+        """What is left for the running step, which the connection is told as well."""
+        remaining = self._trace.remaining_seconds()
+        if self._stream is not None:
+            self._stream.set_deadline(time.monotonic() + remaining)
+        return remaining
 
     def _start_tls(self, hop: Hop) -> str | None:
         name = hop.server_name or hop.endpoint.host

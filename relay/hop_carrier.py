@@ -1,7 +1,7 @@
 """What carries a CONNECT exchange to an HTTP proxy: the connection itself, or a stream of HTTP/2 in it."""
 
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from relay.failure import Failure, PeerMisbehaved, Reason, Stage
 from relay.moves import Command, Receive, Send, StartHttp2, Walk
@@ -10,7 +10,13 @@ Received = Generator[Command, Any, bytes | None]
 
 
 class Carrier(Protocol):
-    """Takes and gives heads as HTTP/1.1 has them."""
+    """Takes and gives heads as HTTP/1.1 has them.
+
+    Attributes: bound_obstacle: why a login bound to its connection cannot go this way; None: it can.
+    """
+
+    @property
+    def bound_obstacle(self) -> str | None: ...
 
     def send(self, request: bytes) -> Walk:
         """Send one request head."""
@@ -25,6 +31,8 @@ class Carrier(Protocol):
 class PlainCarrier:
     """The connection itself."""
 
+    bound_obstacle: Final = None
+
     def send(self, request: bytes) -> Walk:
         yield Send(request)
 
@@ -38,6 +46,9 @@ class PlainCarrier:
 
 class Http2Carrier:
     """One HTTP/2 connection; each request is a stream of its own (RFC 9113 section 8.5)."""
+
+    # Requests of many streams share the connection, so it says nothing of who sends one
+    bound_obstacle: Final = "it logs in a connection, which HTTP/2 cannot do: leave --proxy-http2 out"
 
     def __init__(self, peer: str, index: int) -> None:
         from protocol.http2 import Http2Tunnel

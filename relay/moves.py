@@ -1,9 +1,10 @@
 """What the walk along a route asks of whoever carries it out: one small value for each network step."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from protocol.errors import WireError
 from relay.dial import Address
 from relay.race import Outcome
 from relay.route import Endpoint, Hop
@@ -67,9 +68,16 @@ class Unread:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Call this where it holds up nobody: it may wait for another machine. Answer with what it returns."""
+
+    work: Callable[[], WireError | None]
+
+
+@dataclass(frozen=True)
 class Drop:
     """Close the connection there may be."""
 
 
-Command = Resolve | Connect | StartTls | StartHttp2 | Send | Receive | Unread | Drop
+Command = Resolve | Connect | StartTls | StartHttp2 | Send | Receive | Call | Unread | Drop
 Walk = Generator[Command, Any, None]

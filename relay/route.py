@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from relay.failure import SettingsError
+from relay.logins import LoginRules, check_login
 
 MAX_PORT = 65_535
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters; a label holds 63.
@@ -136,6 +137,7 @@ class Hop:
     system_trust: bool = False
     http2: bool = False
     timeout_seconds: float | None = None
+    login: LoginRules = LoginRules()  # noqa: RUF009 - frozen
 
     def __str__(self) -> str:
         return f"{self.socks or ('https' if self.tls else 'http')}://{self.endpoint}"
@@ -149,6 +151,7 @@ class Hop:
         ca_file: str | None = None,
         verify: bool = True,
         password: str | None = None,
+        login: LoginRules = LoginRules(),  # noqa: B008 - frozen
     ) -> "Hop":
         """Read `SCHEME://[USER[:PASSWORD]@]HOST:PORT`; without a scheme it is http.
 
@@ -174,7 +177,7 @@ class Hop:
         socks = scheme if scheme.startswith("socks") else None
         password = secret if secret is not None or (socks or "").startswith("socks4") else password
         if user is not None:
-            check_login(user, password or "", what, socks)
+            check_login(user, password or "", login, what, socks)
         return cls(
             endpoint,
             tls=scheme == "https",
@@ -183,6 +186,7 @@ class Hop:
             password=password,
             ca_file=ca_file,
             verify=verify,
+            login=login,
         )
 
 
@@ -193,23 +197,6 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     except UnicodeError:
         raise SettingsError(f"{what}: user or password is not UTF-8 once percent-decoded") from None
     return decoded[0], decoded[1] if colon else None
-
-
-def check_login(user: str, password: str, what: str, socks: str | None) -> None:
-    """Refuse what a login cannot carry. Raises: SettingsError that begins with `what` and quotes neither."""
-    from protocol.errors import LocalWireError
-
-    try:
-        if socks is not None:
-            from protocol.socks import SocksHandshake
-
-            SocksHandshake(int(socks[5]), "any.example", 1, user=user, password=password)
-            return
-        from protocol.schemes.basic import Basic
-
-        Basic(user, password)
-    except LocalWireError as error:
-        raise SettingsError(f"{what}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ import errno
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from relay.asides import run_aside
 from relay.dial import Address, new_socket
 from relay.failure import Stage
 from relay.lookups import look_up_async
-from relay.moves import Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
+from relay.moves import Call, Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
 from relay.race import Outcome, Race
 from relay.route import Hop, Route
 from relay.stream import SocketStream, Stream, TlsStream
@@ -67,7 +69,7 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    async def carry_out(self, command: Command) -> list[Address] | bytes | str | None:
+    async def carry_out(self, command: Command) -> Any:
         remaining = self._trace.remaining_seconds()
         match command:
             case Resolve(endpoint):
@@ -90,6 +92,9 @@ class _Driver:
                     await self._open().write(data)
             case Receive(grace_seconds):
                 return await self._receive(remaining, grace_seconds)
+            case Call(work):
+                async with asyncio.timeout(remaining):
+                    return await run_aside(work)
             case Unread(data):
                 self._open().unread(data)
         return None

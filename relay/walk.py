@@ -4,16 +4,16 @@
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from protocol.errors import StreamTruncated
+from protocol.errors import StreamTruncated, WireError
 from relay import __version__
-from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, RelayError, Stage
+from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, RelayError, Stage, TimedOut
 from relay.hop_carrier import Carrier, Http2Carrier, PlainCarrier
 from relay.hop_dial import dial
-from relay.moves import Command, Drop, Receive, StartTls, Unread, Walk
+from relay.moves import Call, Command, Drop, Receive, StartTls, Unread, Walk
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
 
@@ -26,6 +26,8 @@ USER_AGENT = f"framework-relay/{__version__}"
 BODY_GRACE_SECONDS = 1.0
 # A 2xx that announces an HTML body: wait so long for the page before believing that it is a tunnel.
 PORTAL_GRACE_SECONDS = 0.5
+# A Kerberos library asks each server of a realm for some seconds, and goes round them a few times.
+TICKET_SECONDS = 20.0
 MAX_QUOTE_CHARACTERS = 320
 # A chain whose first proxy failed here was not reached; what fails later is an answer, and no other is tried.
 _NOT_REACHED = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS)
@@ -69,8 +71,12 @@ def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
         else:
             return
         # The proxy closed after its challenge: begin again, every hop with what it has learnt.
-        for shake in shakes[: index + 1]:
-            if shake is not None:
+        for number, shake in enumerate(shakes[: index + 1]):
+            if shake is None:
+                continue
+            if shake.done and shake.login.scheme is not None:  # it opened, and must say who we are once more
+                yield from _log_in(number, route.hops[number], shake.redialled, trace)
+            else:
                 shake.redialled()
 
 
@@ -89,23 +95,43 @@ def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
     if hop.socks is not None:
         return None
     from protocol.connect import ConnectHandshake
-    from protocol.schemes.basic import Basic
+    from relay.logins import schemes_for
 
-    schemes = () if hop.user is None else (Basic(hop.user, hop.password or ""),)
-    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT)
+    schemes = schemes_for(
+        hop.user,
+        hop.password,
+        hop.login,
+        target=str(target),
+        host=hop.endpoint.host,
+        is_address=hop.endpoint.is_literal,
+    )
+    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True)
 
 
 def _pass(
     index: int, hop: Hop, target: str, shake: "ConnectHandshake", carrier: Carrier, trace: Trace
 ) -> Generator[Command, Any, bool]:
     """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
+    shake.login.bound_obstacle = carrier.bound_obstacle
+    while not (yield from _ask(index, hop, target, shake, carrier, trace)):
+        if shake.must_answer:
+            yield from _log_in(index, hop, shake.answer, trace)
+        if shake.must_redial:
+            return False
+    return True
+
+
+def _ask(
+    index: int, hop: Hop, target: str, shake: "ConnectHandshake", carrier: Carrier, trace: Trace
+) -> Generator[Command, Any, bool]:
+    """One request and its reply. True: the tunnel goes on. False: a login or a new connection is needed."""
     peer = str(hop)
     body_ends = 0.0
     with trace.step(Stage.PROXY, peer, index, hop.timeout_seconds) as step:
         while not shake.done:
             if request := shake.data_to_send():
                 yield from carrier.send(request)
-                if shake.credentials_sent == 1:
+                if shake.credentials_sent:
                     trace.limit_stage(Stage.LOGIN)
             if shake.awaits_body:
                 body_ends = body_ends or time.monotonic() + BODY_GRACE_SECONDS
@@ -117,12 +143,13 @@ def _pass(
                 shake.receive_data(data)
             except StreamTruncated as error:
                 raise PeerMisbehaved(_truncated(error, peer, target, index)) from error
-            if shake.must_redial:
+            if shake.must_answer or shake.must_redial:
                 return False
         reply = shake.reply
         assert reply is not None
         step.evidence["status"] = reply.status
         step.evidence["leniencies"] = reply.leniencies
+        step.evidence |= shake.login.evidence
         if not reply.is_success:
             failure = _evident(_refusal(reply, shake, peer, target, index), reply, hop)
             raise ProxyRefused(failure, reply.status, reply.headers, reply.body)
@@ -150,6 +177,31 @@ def _evident(failure: Failure, reply: "Reply", hop: Hop) -> Failure:
     from relay.hop_evidence import answered, redacted
 
     return replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
+
+
+def _log_in(index: int, hop: Hop, work: Callable[[], None], trace: Trace) -> Walk:
+    """Let a login make its next words; it may have to fetch a ticket first.
+
+    Raises: TimedOut; and of stage `login` what `work` raises.
+    """
+
+    def guarded() -> WireError | None:
+        try:
+            work()
+        except WireError as error:
+            return error
+        return None
+
+    with trace.step(Stage.LOGIN, str(hop), index, hop.timeout_seconds):
+        trace.limit(TICKET_SECONDS, "the limit for a ticket")
+        try:
+            error = yield Call(guarded)
+        except TimeoutError as late:
+            words = "no Kerberos ticket came in time: is the Kerberos server (KDC) within reach?"
+            detail = f"{trace.limit_reached()}: {words}"
+            raise TimedOut(Failure(Stage.LOGIN, Reason.TIMED_OUT, str(hop), detail, index)) from late
+        if error is not None:
+            raise error
 
 
 def _receive_body(ends: float, carrier: Carrier) -> Generator[Command, Any, bytes]:
@@ -182,10 +234,11 @@ def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, 
     stage, status = Stage.PROXY, reply.status
     if status == 407 or (status == 401 and shake.credentials_sent):
         stage = Stage.LOGIN
-        if shake.credentials_sent:
-            reason, words = Reason.LOGIN_REFUSED, "user or password were not accepted"
+        if shake.refused_credentials:
+            reason, words = Reason.LOGIN_REFUSED, f"{_refused_words(shake)} not accepted"
         else:
             reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply)
+        words += "".join(f"; {obstacle}" for obstacle in shake.login.obstacles)
     elif 300 <= status < 400:
         where = _clean(reply.header("location") or "nowhere")
         reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
@@ -198,6 +251,12 @@ def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, 
     evidence = _own_words(reply)
     detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
     return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
+
+
+def _refused_words(shake: "ConnectHandshake") -> str:
+    if shake.scheme_name == "Negotiate" and shake.login.mechanism == "kerberos":
+        return "the Kerberos ticket was"
+    return "user or password were"
 
 
 def _offers(reply: "Reply") -> str:

@@ -15,14 +15,19 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"cause", "dial", "evidence", "failure", "finding", "journal", "line_log", "pipes", "pump_end",
-     "questions", "reading", "tls", "tunnel_loop", "vanished"},
+    {"aside", "cause", "dial", "evidence", "failure", "finding", "journal", "kerberos_words", "line_log",
+     "pipes", "pump_end", "questions", "reading", "tls", "tunnel_loop", "vanished"},
+    # What one login is made of.
+    {"kerberos_ticket"},
+    {"security_context"},
+    {"accepting_context", "logins"},
     # Values, and open connections.
     {"catalogue", "diagnosis", "foreign", "http2_errors", "keys", "link", "lookup", "pipe", "probe",
      "race", "refusal", "resetting", "route", "serving", "stream", "trace"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
-    {"access", "authority", "catalogue_page", "hop_evidence", "http2_pipe", "http2_stream", "listening",
-     "lookups", "moves", "packet_stream", "pump", "refused", "report", "splice", "stdio"},
+    {"access", "asides", "authority", "catalogue_page", "credentials", "hop_evidence", "http2_pipe",
+     "http2_stream", "listening", "lookups", "moves", "packet_stream", "pump", "refused", "report", "splice",
+     "stdio"},
     # The single legs of a walk, and the walk: dialogues without I/O.
     {"hop_carrier", "hop_dial", "hop_socks"},
     {"proxy_source", "walk"},

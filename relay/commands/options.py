@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from relay.commands.login_options import add_login_options, logged_in
 from relay.failure import SettingsError
-from relay.route import MAX_PORT, Endpoint, Hop, Route, check_login
+from relay.route import MAX_PORT, Endpoint, Hop, Route
 
 if TYPE_CHECKING:
     from relay.proxy_source import Decision
 
-PASSWORD_VARIABLE = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
 # A day: longer than any wait that a person means.
 MAX_SECONDS = 86_400.0
 # What argparse quotes of a command line may be as long as that line.
@@ -76,6 +76,7 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
 
     parser.set_defaults(program=parser.prog)
     add_hop_options(parser)
+    add_login_options(parser)
 
 
 def route_of(arguments: argparse.Namespace, target: Endpoint, *, is_quiet: bool = False) -> Route:
@@ -122,41 +123,18 @@ def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
 
 
 def _completed(given: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
-    """The same proxies with what other options and the environment say of them."""
+    """The same proxies with what other options and the environment say of them, and with their logins."""
     from relay.commands.proxy_options import with_options
 
-    hops = []
-    for hop in with_options(given, arguments.of_proxies):
-        hops.append(_with_password(hop))
+    hops = with_options(given, arguments.of_proxies)
+    if hops or not is_sourced(arguments):  # the straight way of a PAC file has nobody to log in to
+        hops = logged_in(hops, arguments)
+    for hop in hops:
         if hop.tls and not hop.verify:
             words = "is NOT verified: anybody on the way can read the login"
             warning = f"{arguments.program}: warning: the certificate of {hop} {words}"
             print(warning, file=sys.stderr, flush=True)
     return tuple(hops)
-
-
-def _with_password(hop: Hop) -> Hop:
-    if hop.user is None or hop.password is not None or hop.socks in ("socks4", "socks4a"):
-        return hop
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if password is None:
-        password = _ask_password(hop)
-    check_login(hop.user, password, "--proxy", hop.socks)
-    return replace(hop, password=password)
-
-
-def _ask_password(hop: Hop) -> str:
-    """Ask the person at the terminal. Raises: SettingsError when there is none."""
-    if not sys.stdin or not sys.stdin.isatty():
-        raise SettingsError(
-            f"--proxy: no password for {hop}: set {PASSWORD_VARIABLE}, or write USER: for an empty one"
-        )
-    import getpass
-
-    try:
-        return getpass.getpass(f"Password for {hop}: ")
-    except EOFError:
-        raise SettingsError(f"--proxy: no password was given for {hop}") from None
 
 
 def add_key_option(parser: argparse.ArgumentParser) -> None:

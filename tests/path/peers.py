@@ -4,7 +4,7 @@ import contextlib
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,18 @@ APACHE_MODULE_FOLDER = "/usr/lib/apache2/modules"
 
 @contextlib.contextmanager
 def squid(
-    tool: Tool, *, allow_ports: str = "1-65535", login: bool = False, certificate: bytes | None = None
+    tool: Tool,
+    *,
+    allow_ports: str = "1-65535",
+    login: bool = False,
+    certificate: bytes | None = None,
+    auth: Callable[[Path], list[str]] | None = None,
+    **env: str,
 ) -> Iterator[Daemon]:
-    """Squid as a corporate proxy; with `certificate` (PEM, key first) clients speak TLS to it."""
+    """Squid as a corporate proxy; with `certificate` (PEM, key first) clients speak TLS to it.
+
+    `auth`: gives its auth_param lines, for a login other than Basic; it may write files into the folder.
+    """
     program = tool("squid", "squid")
     endpoint = free_endpoint()
     with folder(of_nobody=True) as place:
@@ -52,12 +61,9 @@ def squid(
             (place / "proxy.pem").write_bytes(certificate)
             listen = f"https_port {endpoint} tls-cert={place}/proxy.pem"
         rules = ["acl allowed_ports port " + allow_ports, "http_access deny CONNECT !allowed_ports"]
-        if login:
-            (place / "passwords").write_text(PASSWORD_FILE)
+        if login or auth is not None:
             rules = [
-                f"auth_param basic program {ncsa_helper()} {place}/passwords",
-                "auth_param basic realm relay test",
-                "auth_param basic children 1 startup=1",
+                *(auth or basic_auth)(place),
                 "acl known proxy_auth REQUIRED",
                 *rules,
                 "http_access deny !known",
@@ -89,16 +95,26 @@ def squid(
         service = f"relaytest{os.getpid()}x{endpoint.port}"
         arguments = [program, "-N", "-n", service, "-f", f"{place}/squid.conf"]
         try:
-            with daemon(arguments, endpoint, place, as_nobody=True) as running:
+            with daemon(arguments, endpoint, place, as_nobody=True, **env) as running:
                 yield running
         finally:
             for segment in Path("/dev/shm").glob(f"{service}-*"):
                 segment.unlink()
 
 
-def ncsa_helper() -> str:
-    """Return the path of squid's checker of passwords; Debian and Fedora differ."""
-    found = [path for lib in ("lib", "lib64") for path in Path("/usr", lib, "squid").glob("basic_ncsa_auth")]
+def basic_auth(place: Path) -> list[str]:
+    """Squid's settings for Basic."""
+    (place / "passwords").write_text(PASSWORD_FILE)
+    return [
+        f"auth_param basic program {squid_helper('basic_ncsa_auth')} {place}/passwords",
+        "auth_param basic realm relay test",
+        "auth_param basic children 1 startup=1",
+    ]
+
+
+def squid_helper(name: str) -> str:
+    """Return the path of one of squid's helpers; Debian and Fedora differ."""
+    found = [path for lib in ("lib", "lib64") for path in Path("/usr", lib, "squid").glob(name)]
     return str(found[0])
 
 
@@ -126,13 +142,21 @@ def tinyproxy(tool: Tool, *, allow_port: int | None = None, login: bool = False)
 
 @contextlib.contextmanager
 def apache(
-    tool: Tool, *, allow_ports: str = "1-65535", login: bool = False, certificate: bytes | None = None
+    tool: Tool,
+    *,
+    allow_ports: str = "1-65535",
+    login: bool = False,
+    certificate: bytes | None = None,
+    auth: Callable[[Path], list[str]] | None = None,
 ) -> Iterator[Daemon]:
-    """Apache with mod_proxy_connect and mod_proxy_http; with `certificate` clients speak TLS to it."""
+    """Apache with mod_proxy_connect and mod_proxy_http; with `certificate` clients speak TLS to it.
+
+    `auth`: gives its settings for a login other than Basic; it may write files into the folder.
+    """
     program = tool("apache2", "apache2")
     endpoint = free_endpoint()
     with folder(of_nobody=True) as place:
-        modules = [*APACHE_MODULES.split(), *(["ssl"] if certificate is not None else [])]
+        modules = [*APACHE_MODULES.split(), "auth_digest", *(["ssl"] if certificate is not None else [])]
         lines = [
             *(f"LoadModule {name}_module {APACHE_MODULE_FOLDER}/mod_{name}.so" for name in modules),
             f"ServerRoot {place}",
@@ -153,21 +177,19 @@ def apache(
         if certificate is not None:
             (place / "proxy.pem").write_bytes(certificate)
             lines += ["SSLEngine on", f"SSLCertificateFile {place}/proxy.pem"]
-        if login:
-            (place / "passwords").write_text(PASSWORD_FILE)
-            lines += [
-                '<Proxy "*">',
-                "AuthType Basic",
-                'AuthName "relay test"',
-                "AuthBasicProvider file",
-                f"AuthUserFile {place}/passwords",
-                "Require valid-user",
-                "</Proxy>",
-            ]
+        if login or auth is not None:
+            lines += ['<Proxy "*">', *(auth or apache_basic)(place), "Require valid-user", "</Proxy>"]
         (place / "apache.conf").write_text("\n".join(lines) + "\n")
         arguments = [program, "-DFOREGROUND", "-f", f"{place}/apache.conf"]
         with daemon(arguments, endpoint, place, as_nobody=True) as running:
             yield running
+
+
+def apache_basic(place: Path) -> list[str]:
+    """Apache's settings for Basic."""
+    (place / "passwords").write_text(PASSWORD_FILE)
+    lines = ["AuthType Basic", 'AuthName "relay test"', "AuthBasicProvider file"]
+    return [*lines, f"AuthUserFile {place}/passwords"]
 
 
 @contextlib.contextmanager

@@ -19,17 +19,39 @@ ASKS = b'HTTP/1.1 407 Log in\r\nProxy-Authenticate: Basic realm="lab"\r\nContent
 
 
 class Scripted:
-    """A scheme that says `lines` in turn, and remembers what it was asked."""
+    """A scheme that says `lines` in turn, and remembers what it was asked.
 
-    def __init__(self, name: str, *lines: str | None, connection_bound: bool = False) -> None:
+    `secret_at`: the line, from 1, with which the password is answered for.
+    """
+
+    def __init__(
+        self, name: str, *lines: str | None, connection_bound: bool = False, secret_at: int = 1
+    ) -> None:
         self.name = name
         self.connection_bound = connection_bound
-        self.asked: list[Challenge | None] = []
+        self.asked: list[list[Challenge]] = []
+        self.concluded: list[tuple[list[Challenge], str | None]] = []
+        self.begun_again = 0
         self._lines = list(lines)
+        self._said = 0
+        self._secret_at = secret_at
 
-    def step(self, challenge: Challenge | None) -> str | None:
-        self.asked.append(challenge)
-        return self._lines.pop(0) if self._lines else None
+    @property
+    def has_said_secret(self) -> bool:
+        return self._said >= self._secret_at
+
+    def step(self, challenges: Sequence[Challenge]) -> str | None:
+        self.asked.append(list(challenges))
+        line = self._lines.pop(0) if self._lines else None
+        self._said += line is not None
+        return line
+
+    def again(self) -> str | None:
+        self.begun_again += 1
+        return f"{self.name} again{self.begun_again}"
+
+    def conclude(self, challenges: Sequence[Challenge], info: str | None) -> None:
+        self.concluded.append((list(challenges), info))
 
 
 def basic() -> Basic:
@@ -260,16 +282,16 @@ def test_our_order_of_schemes_decides(challenges: list[bytes]) -> None:
         handshake.scheme_name,
         handshake.data_to_send(),
     )
-    assert ([Challenge("NEGOTIATE", "tok")], []) == (strong.asked, weak.asked)
+    assert ([[Challenge("NEGOTIATE", "tok")]], []) == (strong.asked, weak.asked)
 
 
 def test_a_scheme_with_nothing_to_say_leaves_it_to_the_next() -> None:
-    """Before anything was said the next scheme may speak, and the challenge counts that it can answer."""
-    digest = Scripted("Digest", None, "Digest b")
+    """Before a password was answered for the next scheme may speak; each gets all challenges of its name."""
+    digest = Scripted("Digest", "Digest b")
     handshake = asked(Scripted("Negotiate"), digest)
     handshake.receive_data(asks(b"Negotiate", b"Digest algorithm=X, Digest algorithm=MD5"))
     assert "Digest" == handshake.scheme_name
-    assert ["X", "MD5"] == [challenge.params["algorithm"] for challenge in digest.asked if challenge]
+    assert [["X", "MD5"]] == [[one.params["algorithm"] for one in challenges] for challenges in digest.asked]
 
 
 def test_a_login_of_several_steps_stays_with_its_scheme() -> None:
@@ -281,7 +303,7 @@ def test_a_login_of_several_steps_stays_with_its_scheme() -> None:
         handshake.receive_data(asks(challenge))
         sent.append(handshake.data_to_send().splitlines()[-2])
     assert [b"Proxy-Authorization: NTLM one", b"Proxy-Authorization: NTLM two"] == sent
-    assert [Challenge("NTLM"), Challenge("NTLM", "type2==")] == ntlm.asked
+    assert [[Challenge("NTLM")], [Challenge("NTLM", "type2==")]] == ntlm.asked
     handshake.receive_data(asks(b"NTLM, Basic"))
     assert (True, True, 2) == (handshake.done, handshake.refused_credentials, handshake.credentials_sent)
 
