@@ -72,10 +72,12 @@ class _Driver:
             self._stream = None
 
     def carry_out(self, command: Command) -> Any:
-        remaining = self._remaining_seconds()
+        remaining = self._trace.remaining_seconds()
+        if self._stream is not None:
+            self._stream.set_deadline(time.monotonic() + remaining)
         match command:
-            case Resolve(endpoint):
-                return look_up_within(endpoint.host, endpoint.port, remaining)
+            case Resolve() | Call():
+                return _waited_for(command, remaining)
             case Connect(addresses, limit_seconds, outcomes):
                 self.discard()
                 self._stream = connect_first(addresses, min(remaining, limit_seconds), outcomes)
@@ -92,18 +94,9 @@ class _Driver:
                 self._open().write(data)
             case Receive(grace_seconds):
                 return self._receive(remaining, grace_seconds)
-            case Call(work):
-                return run_within(work, remaining)
             case Unread(data):
                 self._open().unread(data)
         return None
-
-    def _remaining_seconds(self) -> float:
-        """What is left for the running step, which the connection is told as well."""
-        remaining = self._trace.remaining_seconds()
-        if self._stream is not None:
-            self._stream.set_deadline(time.monotonic() + remaining)
-        return remaining
 
     def _start_tls(self, hop: Hop) -> str | None:
         name = hop.server_name or hop.endpoint.host
@@ -123,6 +116,13 @@ class _Driver:
     def _open(self) -> BlockingStream:
         assert self._stream is not None
         return self._stream
+
+
+def _waited_for(command: Resolve | Call, limit_seconds: float) -> Any:
+    """What has no limit of its own. Raises: OSError, TimeoutError."""
+    if isinstance(command, Call):
+        return run_within(command.work, limit_seconds)
+    return look_up_within(command.endpoint.host, command.endpoint.port, limit_seconds)
 
 
 def connect_first(addresses: Sequence[Address], limit_seconds: float, outcomes: list[Outcome]) -> SocketPipe:

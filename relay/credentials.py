@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay.failure import SettingsError
-from relay.logins import check_login
-from relay.route import Hop
+from relay.route import Hop, check_login
 
 USER_VARIABLE: Final = "RELAY_PROXY_USER"
 PASSWORD_VARIABLE: Final = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
@@ -51,13 +50,11 @@ def completed(hop: Hop, sources: Sources) -> Hop:
     A user without a password gets it from the environment, the keyring, or the person at the terminal; not
     if only Kerberos may be used, which needs none.
 
-    SOCKS 4 knows a user alone, which stands in the URL.
-
     Raises: SettingsError, which quotes no secret.
     """
-    if hop.socks in ("socks4", "socks4a"):
+    if hop.socks in ("socks4", "socks4a"):  # they have no passwords
         if sources.user_file is not None:
-            raise SettingsError(f"--proxy-user-file: SOCKS 4 has a user alone: expected it in {hop.socks}://USER@")
+            raise SettingsError(f"--proxy-user-file: {hop} takes no password; expected USER@ in its URL")
         return hop
     found = _of_url(hop) or _of_sources(hop, sources)
     if found is None:
@@ -70,7 +67,7 @@ def completed(hop: Hop, sources: Sources) -> Hop:
     if password is None and (hop.socks is not None or hop.login.schemes != ("negotiate",)):
         password = _asked(hop)
     if password is not None:
-        check_login(user, password, hop.login, f"login for {hop}", hop.socks)
+        check_login(user, password, f"login for {hop}", hop.socks, hop.login)
     return replace(hop, user=user, password=password)
 
 

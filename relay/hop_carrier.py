@@ -4,8 +4,10 @@ from collections.abc import Generator
 from typing import Any, Final, Protocol
 
 from relay.failure import Failure, PeerMisbehaved, Reason, Stage
-from relay.moves import Command, Receive, Send, StartHttp2, Walk
+from relay.moves import Command, Receive, Send, StartHttp2, Unread, Walk
 
+# What a peer said before it went is here already, or never comes.
+LAST_WORDS_SECONDS = 0.5
 Received = Generator[Command, Any, bytes | None]
 
 
@@ -28,13 +30,32 @@ class Carrier(Protocol):
         """Go on inside the tunnel that was opened."""
 
 
+def _send(data: bytes) -> Walk:
+    """Send it; to a peer that is gone already, only if it has said something before.
+
+    Raises: OSError, ssl.SSLError for an alert.
+    """
+    try:
+        yield Send(data)
+    except ConnectionError:
+        # The words that it left behind say why, the reset does not: an alert for want of a certificate
+        # reaches us behind the handshake (RFC 8446 section 4.4.2.4), and some refuse without a request
+        try:
+            said = yield Receive(LAST_WORDS_SECONDS)
+        except ConnectionError:
+            said = None
+        if not said:
+            raise
+        yield Unread(said)
+
+
 class PlainCarrier:
     """The connection itself."""
 
     bound_obstacle: Final = None
 
     def send(self, request: bytes) -> Walk:
-        yield Send(request)
+        yield from _send(request)
 
     def receive(self, grace_seconds: float | None = None) -> Received:
         data: bytes | None = yield Receive(grace_seconds)
@@ -59,7 +80,7 @@ class Http2Carrier:
 
     def send(self, request: bytes) -> Walk:
         self._tunnel.request(request)
-        yield Send(self._tunnel.data_to_send())
+        yield from _send(self._tunnel.data_to_send())
 
     def receive(self, grace_seconds: float | None = None) -> Received:
         while not (reply := self._tunnel.reply_bytes()):

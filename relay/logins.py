@@ -69,23 +69,13 @@ def schemes_for(
     return [scheme for name in rules.schemes for scheme in made[name]()]
 
 
-def check_login(
-    user: str, password: str, rules: LoginRules, what: str, socks: str | None = None
-) -> None:
-    """See that user and password can be sent, before anything is. Raises: SettingsError, without them.
-
-    Args: socks: the kind of SOCKS proxy that they are for; None: it speaks HTTP.
-    """
+def check_login(user: str, password: str, rules: LoginRules, what: str) -> None:
+    """See that user and password can be sent, before anything is. Raises: SettingsError, without them."""
     from protocol.errors import LocalWireError
     from protocol.schemes.basic import Basic
     from protocol.schemes.digest import Digest
 
     try:
-        if socks is not None:
-            from protocol.socks import SocksHandshake
-
-            SocksHandshake(int(socks[5]), "any.example", 1, user=user, password=password)
-            return
         if "basic" in rules.schemes:
             Basic(user, password, charset=rules.charset)
         Digest(user, password, uri="", charset=rules.charset)

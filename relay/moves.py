@@ -61,17 +61,17 @@ class Receive:
 
 
 @dataclass(frozen=True)
-class Unread:
-    """Put bytes back: they belong to what comes after the reply head."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
 class Call:
     """Call this where it holds up nobody: it may wait for another machine. Answer with what it returns."""
 
     work: Callable[[], WireError | None]
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Put bytes back: they belong to what comes after the reply head."""
+
+    data: bytes
 
 
 @dataclass(frozen=True)

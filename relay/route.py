@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from relay.failure import SettingsError
-from relay.logins import LoginRules, check_login
+from relay.logins import LoginRules
+from relay.logins import check_login as check_http_login
 
 MAX_PORT = 65_535
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters; a label holds 63.
@@ -121,6 +122,7 @@ class Hop:
         server_name: for SNI and the check of the certificate, instead of the endpoint's host.
         system_trust: trust what the operating system trusts, through truststore; else OpenSSL's store.
         http2: offer h2 by ALPN, and speak it where the proxy picks it.
+        login: which schemes may log in, in which order, and how.
         timeout_seconds: for all that is said to this hop: TLS, login, and its answer to CONNECT.
     """
 
@@ -151,7 +153,6 @@ class Hop:
         ca_file: str | None = None,
         verify: bool = True,
         password: str | None = None,
-        login: LoginRules = LoginRules(),  # noqa: B008 - frozen
     ) -> "Hop":
         """Read `SCHEME://[USER[:PASSWORD]@]HOST:PORT`; without a scheme it is http.
 
@@ -177,7 +178,7 @@ class Hop:
         socks = scheme if scheme.startswith("socks") else None
         password = secret if secret is not None or (socks or "").startswith("socks4") else password
         if user is not None:
-            check_login(user, password or "", login, what, socks)
+            check_login(user, password or "", what, socks, LoginRules())
         return cls(
             endpoint,
             tls=scheme == "https",
@@ -186,7 +187,6 @@ class Hop:
             password=password,
             ca_file=ca_file,
             verify=verify,
-            login=login,
         )
 
 
@@ -197,6 +197,21 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     except UnicodeError:
         raise SettingsError(f"{what}: user or password is not UTF-8 once percent-decoded") from None
     return decoded[0], decoded[1] if colon else None
+
+
+def check_login(user: str, password: str, what: str, socks: str | None, rules: LoginRules) -> None:
+    """Refuse what a login cannot carry. Raises: SettingsError that begins with `what` and quotes neither."""
+    from protocol.errors import LocalWireError
+
+    try:
+        if socks is not None:
+            from protocol.socks import SocksHandshake
+
+            SocksHandshake(int(socks[5]), "any.example", 1, user=user, password=password)
+            return
+    except LocalWireError as error:
+        raise SettingsError(f"{what}: {error}") from None
+    check_http_login(user, password, rules, what)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ DEFAULT_STAGE_SECONDS: Mapping[Stage, float] = {
     Stage.TLS: 10.0,
     # A proxy dials the target while we wait: its own connect limit is often 60 s.
     Stage.PROXY: 75.0,
-    # From credentials to the proxy's answer to them, which waits for the target as well.
+    # From the first credentials to the proxy's last answer, which waits for the target as well.
     Stage.LOGIN: 75.0,
 }
 

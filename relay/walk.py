@@ -8,9 +8,18 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from protocol.errors import StreamTruncated, WireError
+from protocol.errors import LoginUnusable, StreamTruncated, WireError
 from relay import __version__
-from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, RelayError, Stage, TimedOut
+from relay.failure import (
+    DialFailed,
+    Failure,
+    PeerMisbehaved,
+    ProxyRefused,
+    Reason,
+    RelayError,
+    Stage,
+    TimedOut,
+)
 from relay.hop_carrier import Carrier, Http2Carrier, PlainCarrier
 from relay.hop_dial import dial
 from relay.moves import Call, Command, Drop, Receive, StartTls, Unread, Walk
@@ -26,9 +35,9 @@ USER_AGENT = f"framework-relay/{__version__}"
 BODY_GRACE_SECONDS = 1.0
 # A 2xx that announces an HTML body: wait so long for the page before believing that it is a tunnel.
 PORTAL_GRACE_SECONDS = 0.5
+MAX_QUOTE_CHARACTERS = 320
 # A Kerberos library asks each server of a realm for some seconds, and goes round them a few times.
 TICKET_SECONDS = 20.0
-MAX_QUOTE_CHARACTERS = 320
 # A chain whose first proxy failed here was not reached; what fails later is an answer, and no other is tried.
 _NOT_REACHED = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS)
 
@@ -72,11 +81,10 @@ def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
             return
         # The proxy closed after its challenge: begin again, every hop with what it has learnt.
         for number, shake in enumerate(shakes[: index + 1]):
-            if shake is None:
-                continue
-            if shake.done and shake.login.scheme is not None:  # it opened, and must say who we are once more
+            if shake is not None and shake.done and shake.login.scheme is not None:
+                # It let us through, and must be told once more who we are
                 yield from _log_in(number, route.hops[number], shake.redialled, trace)
-            else:
+            elif shake is not None:
                 shake.redialled()
 
 
@@ -119,6 +127,33 @@ def _pass(
         if shake.must_redial:
             return False
     return True
+
+
+def _log_in(index: int, hop: Hop, work: Callable[[], None], trace: Trace) -> Walk:
+    """Let a login make its next words; it may have to fetch a ticket first.
+
+    Raises: DialFailed, TimedOut; what `work` raises, as a failure of stage `login`.
+    """
+
+    def guarded() -> WireError | None:
+        try:
+            work()
+        except WireError as error:
+            return error
+        return None
+
+    with trace.step(Stage.LOGIN, str(hop), index, hop.timeout_seconds):
+        trace.limit(TICKET_SECONDS, "the limit for a ticket")
+        try:
+            error = yield Call(guarded)
+        except TimeoutError as late:
+            words = "no Kerberos ticket came in time: is the Kerberos server (KDC) within reach?"
+            detail = f"{trace.limit_reached()}: {words}"
+            raise TimedOut(Failure(Stage.LOGIN, Reason.TIMED_OUT, str(hop), detail, index)) from late
+        if isinstance(error, LoginUnusable):
+            raise DialFailed(Failure(Stage.LOGIN, Reason.LOGIN_REQUIRED, str(hop), str(error), index))
+        if error is not None:
+            raise error
 
 
 def _ask(
@@ -177,31 +212,6 @@ def _evident(failure: Failure, reply: "Reply", hop: Hop) -> Failure:
     from relay.hop_evidence import answered, redacted
 
     return replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
-
-
-def _log_in(index: int, hop: Hop, work: Callable[[], None], trace: Trace) -> Walk:
-    """Let a login make its next words; it may have to fetch a ticket first.
-
-    Raises: TimedOut; and of stage `login` what `work` raises.
-    """
-
-    def guarded() -> WireError | None:
-        try:
-            work()
-        except WireError as error:
-            return error
-        return None
-
-    with trace.step(Stage.LOGIN, str(hop), index, hop.timeout_seconds):
-        trace.limit(TICKET_SECONDS, "the limit for a ticket")
-        try:
-            error = yield Call(guarded)
-        except TimeoutError as late:
-            words = "no Kerberos ticket came in time: is the Kerberos server (KDC) within reach?"
-            detail = f"{trace.limit_reached()}: {words}"
-            raise TimedOut(Failure(Stage.LOGIN, Reason.TIMED_OUT, str(hop), detail, index)) from late
-        if error is not None:
-            raise error
 
 
 def _receive_body(ends: float, carrier: Carrier) -> Generator[Command, Any, bytes]:

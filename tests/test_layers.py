@@ -24,10 +24,10 @@ LAYERS = (
     # Values, and open connections.
     {"catalogue", "diagnosis", "foreign", "http2_errors", "keys", "link", "lookup", "pipe", "probe",
      "race", "refusal", "resetting", "route", "serving", "stream", "trace"},
+    {"credentials"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
-    {"access", "asides", "authority", "catalogue_page", "credentials", "hop_evidence", "http2_pipe",
-     "http2_stream", "listening", "lookups", "moves", "packet_stream", "pump", "refused", "report", "splice",
-     "stdio"},
+    {"access", "asides", "authority", "catalogue_page", "hop_evidence", "http2_pipe", "http2_stream",
+     "listening", "lookups", "moves", "packet_stream", "pump", "refused", "report", "splice", "stdio"},
     # The single legs of a walk, and the walk: dialogues without I/O.
     {"hop_carrier", "hop_dial", "hop_socks"},
     {"proxy_source", "walk"},

@@ -4,7 +4,9 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from relay.commands.proxy_options import OfOneProxy
 from relay.credentials import Sources, completed
 from relay.failure import SettingsError
 from relay.logins import LoginRules
@@ -12,41 +14,21 @@ from relay.route import Hop
 
 
 def add_login_options(parser: argparse.ArgumentParser) -> None:
-    """All that belongs to logging in; repeated, the nth is for the nth proxy."""
+    """All that belongs to logging in; the options of one proxy are kept with the -x before them."""
     group = parser.add_argument_group(
         "logins to proxies",
-        "Given once, --proxy-auth, --proxy-charset and --proxy-spn are for every proxy; "
-        "repeated, the nth is for the nth -x.",
+        "the first three: given once, for every proxy; given more than once, each for the -x before it",
     )
-    group.add_argument(
-        "--proxy-auth",
-        action="append",
-        metavar="LIST",
-        help="the schemes that may be used, strongest first (default negotiate,ntlm,digest,basic)",
-    )
-    group.add_argument(
-        "--proxy-charset",
-        action="append",
-        metavar="NAME",
-        help="utf-8 (default) or latin-1: how user and password are encoded for old proxies",
-    )
-    group.add_argument(
-        "--proxy-spn",
-        action="append",
-        metavar="HTTP/NAME",
-        help="the Kerberos service to ask a ticket for, when the proxy's own name is not the one in -x",
-    )
-    _add_sources(group)
 
+    def add(name: str, metavar: str, words: str) -> None:
+        group.add_argument(
+            name, action=OfOneProxy, metavar=metavar, help=words, default=argparse.SUPPRESS
+        )
 
-def _add_sources(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--proxy-user-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="USER:PASSWORD on one line of FILE; the nth is for the nth -x",
-    )
+    add("--proxy-auth", "LIST", "the schemes that may be used (default negotiate,ntlm,digest,basic)")
+    add("--proxy-charset", "NAME", "utf-8 (default) or latin-1: how old proxies want user and password")
+    add("--proxy-spn", "HTTP/NAME", "ask a Kerberos ticket for this, when -x has another name of the proxy")
+    add("--proxy-user-file", "FILE", "USER:PASSWORD on one line of FILE, for the -x before it alone")
     group.add_argument(
         "--proxy-netrc",
         nargs="?",
@@ -61,35 +43,45 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def logged_in(hops: Sequence[Hop], arguments: argparse.Namespace) -> list[Hop]:
+def logged_in(hops: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
     """The hops with their logins. Raises: SettingsError."""
-    files: list[str] = arguments.proxy_user_file
-    if len(files) > len(hops):
-        given = f"{len(files)} files for {len(hops)} proxies"
-        raise SettingsError(f"--proxy-user-file: {given}; expected one each")
+    given: list[tuple[int, str, Any]] = arguments.of_proxies
     count = len(hops)
-    schemes = _for_each("--proxy-auth", arguments.proxy_auth, count)
-    charsets = _for_each("--proxy-charset", arguments.proxy_charset, count)
-    spns = _for_each("--proxy-spn", arguments.proxy_spn, count)
+    rules = [
+        LoginRules.parse(schemes, charset, spn)
+        for schemes, charset, spn in zip(
+            _for_each("--proxy-auth", given, count),
+            _for_each("--proxy-charset", given, count),
+            _for_each("--proxy-spn", given, count),
+            strict=True,
+        )
+    ]
+    files = _for_each("--proxy-user-file", given, count, once_is_for_all=False)
     found = []
     for index, hop in enumerate(hops):
-        rules = LoginRules.parse(schemes[index], charsets[index], spns[index])
         sources = Sources(
             os.environ,
-            user_file=files[index] if index < len(files) else None,
+            user_file=files[index],
             netrc_file=arguments.proxy_netrc,
             use_keyring=arguments.proxy_keyring,
             is_nearest=index == 0,
         )
-        found.append(completed(replace(hop, login=rules), sources))
+        found.append(completed(replace(hop, login=rules[index]), sources))
+    return tuple(found)
+
+
+def _for_each(
+    option: str, given: list[tuple[int, str, Any]], count: int, *, once_is_for_all: bool = True
+) -> list[str | None]:
+    """The value of an option for each of `count` proxies. Raises: SettingsError."""
+    values = [(place, value) for place, name, value in given if name == option]
+    if len(values) == 1 and (once_is_for_all or count == 1):
+        return [values[0][1]] * count
+    found: list[str | None] = [None] * count
+    for place, value in values:
+        if not 0 < place <= count:
+            raise SettingsError(f"{option}: must follow the -x it is for")
+        if found[place - 1] is not None:
+            raise SettingsError(f"{option}: given twice for one proxy")
+        found[place - 1] = value
     return found
-
-
-def _for_each(flag: str, given: list[str] | None, count: int) -> list[str | None]:
-    if not given:
-        return [None] * count
-    if len(given) == 1:
-        return [given[0]] * count
-    if len(given) > count:
-        raise SettingsError(f"{flag}: given {len(given)} times for {count} proxies; expected one each")
-    return [*given, *[None] * (count - len(given))]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.commands.login_options import add_login_options, logged_in
 from relay.failure import SettingsError
 from relay.route import MAX_PORT, Endpoint, Hop, Route
 
@@ -72,6 +71,7 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         "pac+http://... a PAC file; without a password in it, RELAY_PROXY_PASSWORD is used, else it is asked "
         "for at a terminal",
     )
+    from relay.commands.login_options import add_login_options
     from relay.commands.proxy_options import add_hop_options
 
     parser.set_defaults(program=parser.prog)
@@ -123,18 +123,19 @@ def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
 
 
 def _completed(given: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
-    """The same proxies with what other options and the environment say of them, and with their logins."""
+    """The same proxies with what other options and the environment say of them."""
+    from relay.commands.login_options import logged_in
     from relay.commands.proxy_options import with_options
 
-    hops = with_options(given, arguments.of_proxies)
-    if hops or not is_sourced(arguments):  # the straight way of a PAC file has nobody to log in to
+    hops = tuple(with_options(given, arguments.of_proxies))
+    if hops or not is_sourced(arguments):  # on the straight way that a source names is nobody to log in to
         hops = logged_in(hops, arguments)
     for hop in hops:
         if hop.tls and not hop.verify:
             words = "is NOT verified: anybody on the way can read the login"
             warning = f"{arguments.program}: warning: the certificate of {hop} {words}"
             print(warning, file=sys.stderr, flush=True)
-    return tuple(hops)
+    return hops
 
 
 def add_key_option(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ _FIELDS = {
 }
 
 
-class _OfOneProxy(argparse.Action):
+class OfOneProxy(argparse.Action):
     """Keeps each value with the number of proxies named before it."""
 
     def __call__(
@@ -45,7 +45,7 @@ def add_hop_options(parser: argparse.ArgumentParser) -> None:
     )
 
     def add(name: str, words: str, **more: Any) -> None:
-        group.add_argument(name, action=_OfOneProxy, help=words, default=argparse.SUPPRESS, **more)
+        group.add_argument(name, action=OfOneProxy, help=words, default=argparse.SUPPRESS, **more)
 
     add("--proxy-ca", "trust the certificates in FILE (PEM) for https:// proxies", metavar="FILE")
     add("--proxy-cert", "our certificate for https:// proxies (PEM; the key may be in it)", metavar="FILE")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands.options import Parser, add_proxy_options, hops_of
+from relay.commands.options import Parser, add_proxy_options, hops_of, route_of
 from relay.credentials import MAX_FILE_BYTES, Credentials, read_netrc, read_user_file
 from relay.failure import SettingsError
 from relay.logins import STRONGEST_FIRST, LoginRules
-from relay.route import Hop
+from relay.route import Endpoint, Hop
 
 SECRET = "s3cret:with@all#of it"
 
@@ -25,6 +25,13 @@ def arguments(*words: str) -> argparse.Namespace:
 
 def hops(*words: str) -> tuple[Hop, ...]:
     return hops_of(arguments("-x", "http://proxy.example:3128", *words))
+
+
+USER_FILE = "--proxy-user-file"
+
+
+def pairwise_of(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    return list(zip(words[::2], words[1::2], strict=True))
 
 
 def login(*words: str) -> tuple[str | None, str | None]:
@@ -84,13 +91,18 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_each_proxy_has_its_own_file(tmp_path: Path) -> None:
-    """The nth file is for the nth proxy; a proxy without one gets no login that was meant for another."""
+    """A file is for the -x before it; a proxy without one gets no login that was meant for another."""
     near, far = written(tmp_path / "a", "near:1"), written(tmp_path / "b", "far:2")
-    chain = ("-x", "http://two.example:1", "-x", "http://three.example:1")
-    found = hops(*chain, "--proxy-user-file", near, "--proxy-user-file", far)
-    assert [("near", "1"), ("far", "2"), (None, None)] == [(hop.user, hop.password) for hop in found]
-    with pytest.raises(SettingsError, match="2 files for 1 proxies"):
-        hops("--proxy-user-file", near, "--proxy-user-file", far)
+    for words, expected in (
+        ((near, "two", far, "three"), [("near", "1"), ("far", "2"), (None, None)]),
+        ((near, "two"), [("near", "1"), (None, None)]),
+    ):
+        chain = [word for file, name in pairwise_of(words) for word in (USER_FILE, file, "-x", f"http://{name}.test:1")]
+        assert expected == [(hop.user, hop.password) for hop in hops(*chain)]
+    with pytest.raises(SettingsError, match="given twice for one proxy"):
+        hops(USER_FILE, near, USER_FILE, far)
+    with pytest.raises(SettingsError, match="must follow the -x it is for"):
+        hops_of(arguments(USER_FILE, near, "-x", "http://one.test:1", "-x", "http://two.test:1"))
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,10 +236,11 @@ def test_a_person_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_rules_of_each_proxy() -> None:
-    """Once is for all, more often is the nth for the nth."""
+    """Once is for all, more often is each for the -x before it."""
     chain = ("-x", "http://two.example:1")
     assert [LoginRules(("basic",))] * 2 == [hop.login for hop in hops(*chain, "--proxy-auth", "basic")]
-    found = hops(*chain, "--proxy-auth", "Digest, basic", "--proxy-auth", "ntlm", "--proxy-spn", "p.test")
+    spn = ("--proxy-spn", "p.test")
+    found = hops("--proxy-auth", "Digest, basic", *chain, "--proxy-auth", "ntlm", *spn)
     assert [
         LoginRules(("digest", "basic"), spn=("HTTP", "p.test")),
         LoginRules(("ntlm",), spn=("HTTP", "p.test")),
@@ -252,8 +265,32 @@ def test_rules_that_cannot_be(flag: str, value: str, words: str) -> None:
     """The flag and what was expected."""
     with pytest.raises(SettingsError, match=f"{flag}: .*{words}"):
         hops(flag, value)
-    with pytest.raises(SettingsError, match="2 times for 1 proxies"):
+    with pytest.raises(SettingsError, match="given twice for one proxy"):
         hops(flag, "basic", flag, "basic")
+
+
+def test_socks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 5 has user and password, whatever --proxy-auth says of others; version 4 a user alone."""
+    file = written(tmp_path / "login", f"ada:{SECRET}")
+    [hop] = hops_of(arguments("-x", "socks5h://one.test:1080", USER_FILE, file))
+    assert ("ada", SECRET) == (hop.user, hop.password)
+    with pytest.raises(SettingsError, match=r"no password for socks5h://one\.test:1080"):
+        hops_of(arguments("-x", "socks5h://ada@one.test:1080", "--proxy-auth", "negotiate"))
+    monkeypatch.setenv("RELAY_PROXY_PASSWORD", SECRET)
+    [hop] = hops_of(arguments("-x", "socks4a://ada@one.test:1080"))
+    assert ("ada", None) == (hop.user, hop.password)
+    with pytest.raises(SettingsError, match=r"--proxy-user-file: socks4a://one\.test:1080 takes no password"):
+        hops_of(arguments("-x", "socks4a://one.test:1080", USER_FILE, file))
+
+
+def test_a_source_that_names_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login is for the proxy that -x auto finds; where it finds none the way is straight."""
+    options = arguments("-x", "auto", USER_FILE, written(tmp_path / "login", f"ada:{SECRET}"))
+    monkeypatch.setenv("https_proxy", "http://one.test:3128")
+    monkeypatch.setenv("no_proxy", "near.example")
+    [hop] = route_of(options, Endpoint("far.example", 5000)).hops
+    assert ("ada", SECRET) == (hop.user, hop.password)
+    assert () == route_of(options, Endpoint("near.example", 5000)).hops
 
 
 def test_latin_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,8 @@ class Guarded:
 
     def requests(self) -> list[tuple[str, str]]:
         """Status and user of every CONNECT, out of the log of the proxy, which is stopped for it."""
-        self.proxy.stop(signal.SIGINT if self.source == peers.SQUID_SOURCE else signal.SIGTERM)
+        # Apache writes a tunnel's line at its end, which this signal waits for
+        self.proxy.stop(signal.SIGINT if self.source == peers.SQUID_SOURCE else signal.SIGWINCH)
         found = re.findall(r"^CONNECT .* ([0-9]{3}) (.*)$", self.proxy.text("access.log"), re.MULTILINE)
         return [(status, user) for status, user in found]
 
