@@ -19,6 +19,10 @@ from protocol.resemblance import excerpt, resembles
 WINDOW_BYTES: Final = 1_048_576
 """Of the tunnel, on its way to us: so much a proxy may send before it is read, so much is held at most."""
 
+_FRAME_HEAD_BYTES: Final = 9
+_FIRST_BYTES: Final = 64
+_SETTINGS: Final = 4
+_BROKEN: Final = "the proxy breaks the rules of HTTP/2 that it chose"
 Fields = list[tuple[str, str]]
 _DEFAULT_WINDOW_BYTES: Final = 65_535
 # Of one connection: names that mean something else, or nothing, in HTTP/2 (RFC 9113 section 8.2.2).
@@ -62,7 +66,7 @@ class Http2Tunnel:
         self._stream = 0
         self._reply = bytearray()
         self._received = bytearray()
-        self._has_begun = False
+        self._first = b""
         self._is_chunked = False
         self._is_ended = False
         self._reset: StreamReset | None = None
@@ -104,15 +108,25 @@ class Http2Tunnel:
         if not data:
             self._is_ended = True
             return
+        if len(self._first) < _FRAME_HEAD_BYTES:
+            self._check_first(data)
         try:
             events = self._connection.receive_data(data)
         except h2.exceptions.ProtocolError as error:
-            looks = resembles(data) if not self._has_begun else None
-            found = f"it looks like {looks}: {excerpt(data)}" if looks else str(error) or type(error).__name__
-            raise HeadMalformed(f"the proxy breaks the rules of HTTP/2 that it chose: {found}") from None
-        self._has_begun = True
+            raise HeadMalformed(f"{_BROKEN}: {str(error) or type(error).__name__}") from None
         for event in events:
             self._take(event)
+
+    def _check_first(self, data: bytes) -> None:
+        """A proxy begins with SETTINGS (RFC 9113 section 3.4).
+
+        Of anything else h2 would wait for as much as it announces where a frame has its length.
+        """
+        self._first += data[: _FIRST_BYTES - len(self._first)]
+        if len(self._first) >= _FRAME_HEAD_BYTES and self._first[3] != _SETTINGS:
+            looks = resembles(self._first)
+            found = f"it looks like {looks}" if looks else "this is no SETTINGS frame"
+            raise HeadMalformed(f"{_BROKEN}: {found}: {excerpt(self._first)}")
 
     def _take(self, event: h2.events.Event) -> None:
         match event:

@@ -108,6 +108,9 @@ class SocksHandshake:
 
         Raises: StreamTruncated, HeadMalformed.
         """
+        if self.done:
+            self.leftover += data
+            return
         if not data:
             got = bytes(self._received)
             begun = f": {excerpt(got)}" if got else ""
@@ -118,8 +121,10 @@ class SocksHandshake:
         if self._outgoing and self._received:
             more = excerpt(bytes(self._received))
             raise HeadMalformed(f"the SOCKS server answered before it was asked: {more}")
-        if self.done:
-            self.leftover, self._received = bytes(self._received), bytearray()
+
+    def _answer(self, outcome: SocksOutcome, code: int) -> None:
+        self.reply = SocksReply(outcome, code)
+        self.leftover, self._received = bytes(self._received), bytearray()
 
     def _greeting(self) -> bytes:
         methods = bytes([_NO_LOGIN] if self._login is None else [_NO_LOGIN, _PASSWORD])
@@ -158,7 +163,7 @@ class SocksHandshake:
             return
         method = self._take(2)[1]
         if method == _NONE_ACCEPTED:
-            self.reply = SocksReply(SocksOutcome.NO_METHOD, method)
+            self._answer(SocksOutcome.NO_METHOD, method)
         elif method == _PASSWORD and self._login is not None:
             user, password = self._login
             self._outgoing = bytes([1, len(user)]) + user + bytes([len(password)]) + password
@@ -173,7 +178,7 @@ class SocksHandshake:
         if len(self._received) < 2:
             return
         if self._take(2)[1] != 0:
-            self.reply = SocksReply(SocksOutcome.LOGIN_REFUSED, 1)
+            self._answer(SocksOutcome.LOGIN_REFUSED, 1)
             return
         self._outgoing, self._read = self._request, self._read_5
 
@@ -184,7 +189,7 @@ class SocksHandshake:
             # The rest of a refusal says nothing, and some servers leave it out
             code = head[1]
             outcome = _OUTCOMES_5[code] if code < len(_OUTCOMES_5) else SocksOutcome.FAILED
-            self.reply = SocksReply(outcome, code)
+            self._answer(outcome, code)
             return
         if len(head) < 5:
             return
@@ -194,7 +199,7 @@ class SocksHandshake:
         if len(head) < 6 + size:
             return
         self._take(6 + size)
-        self.reply = SocksReply(SocksOutcome.GRANTED, 0)
+        self._answer(SocksOutcome.GRANTED, 0)
 
     def _read_4(self) -> None:
         # Version 0 by the memorandum; some servers answer with 4
@@ -206,7 +211,7 @@ class SocksHandshake:
         outcome = _OUTCOMES_4.get(code)
         if outcome is None:
             raise HeadMalformed(f"the SOCKS 4 server answered {code}; expected 90 to 93")
-        self.reply = SocksReply(outcome, code)
+        self._answer(outcome, code)
 
 
 def _field(text: str, what: str) -> bytes:

@@ -5,13 +5,12 @@ curl, apt and pip send these for http URLs. One connection to the origin per req
 
 from collections.abc import Awaitable, Callable
 
-from relay.access import Access
 from relay.authority import AbsoluteTarget
 from relay.client_request import ClientRequest
 from relay.exchange import Exchange, Forwarded
 from relay.failure import RelayError
 from relay.fields import local_reply, names_us
-from relay.refusal import denied, unreachable, went_in_a_circle
+from relay.refusal import unreachable, went_in_a_circle
 from relay.refused import Refused
 from relay.route import Endpoint
 from relay.stream import SocketStream
@@ -23,7 +22,7 @@ Dial = Callable[[Endpoint], Awaitable[SocketStream]]
 
 
 async def forward(
-    request: ClientRequest, done: Forwarded, *, dial: Dial, access: Access, via: str, answer_seconds: float
+    request: ClientRequest, done: Forwarded, *, dial: Dial, via: str, answer_seconds: float
 ) -> None:
     """Forward one request and its reply; `done` tells how far it came, whatever happens.
 
@@ -41,8 +40,6 @@ async def forward(
         return
     target = head.to
     assert isinstance(target, AbsoluteTarget)
-    if reason := access.refuses(target.endpoint):
-        raise Refused(denied(reason))
     try:
         origin = await dial(target.endpoint)
     except RelayError as error:

@@ -17,7 +17,7 @@ class Admission:
     """Remembers the addresses that nothing speaks against; make a new one when the rules change."""
 
     def __init__(self, access: Access, dialler: Dialler) -> None:
-        self._access = access
+        self.access = access
         self._dialler = dialler
         self._admitted: dict[bytes, Admitted] = {}
 
@@ -34,7 +34,7 @@ class Admission:
         try:
             target = read_authority(authority.decode("ascii"))
             addresses = literal_addresses(target.host, target.port)
-            if not addresses or self._access.refuses(target):
+            if not addresses or self.access.refuses(target):
                 return None
             self._dialler.check(addresses[0], target)
         except (ValueError, Refused):

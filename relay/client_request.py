@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from relay.login import Conversation
 from relay.request_gate import RequestGate
 from relay.request_head import RequestHead, RequestLine
 
@@ -12,6 +13,7 @@ class Connection(Protocol):
     """The client's connection."""
 
     peer: str
+    conversation: Conversation
     gate: RequestGate
     has_answered: bool
     on_lost: Callable[[], None] | None
@@ -43,11 +45,21 @@ class ClientRequest:
         self._body = body
 
     @property
+    def conversation(self) -> Conversation:
+        """What logins have found out about this connection."""
+        return self._connection.conversation
+
+    @property
     def head(self) -> RequestHead:
         """The head; only a request that was refused may have none."""
         head = self._connection.gate.head
         assert head is not None
         return head
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the whole head has come, and could be read."""
+        return self._connection.gate.head is not None
 
     @property
     def line(self) -> RequestLine | None:
@@ -68,6 +80,11 @@ class ClientRequest:
     def body_is_whole(self) -> bool:
         """Whether the client has sent all of the body, read by us or not."""
         return self._body.is_eof()
+
+    @property
+    def has_early(self) -> bool:
+        """Whether the client has sent bytes behind this request."""
+        return self._connection.gate.has_waiting
 
     def on_lost(self, call: Callable[[], None] | None) -> None:
         """Have `call` called when the client resets the connection; None takes it back."""

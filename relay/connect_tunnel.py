@@ -19,6 +19,12 @@ from relay.stream import SocketStream
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
+def named(address: tuple[str, int]) -> str:
+    """HOST:PORT of a socket's own end or its peer's."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(eq=False)
 class Tunnel:
     """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called."""
@@ -99,8 +105,7 @@ class Tunnel:
     ) -> None:
         """The client has been told 200: carry the bytes of two sockets that `plane` watches already."""
         self.status = 200
-        host, port = outgoing[:2]
-        self.outgoing = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.outgoing = named(outgoing)
         link = Link(client, target, self._carried, early=early)
         self.carriage = Carriage("splice", link)
         plane.add(link, seen)

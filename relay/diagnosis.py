@@ -15,8 +15,13 @@ from relay.finding import Finding, Findings
 
 VERSION: Final = 1
 Facts = Mapping[str, frozenset[str]]
-GOOD_ANSWERS: Final = {"ping": "answered"}
-"""The one thing that proves a path: our packet was answered."""
+PASSING: Final[Mapping[str, tuple[str, ...]]] = {
+    "resolve": ("literal", "found"),
+    "connect": ("open",),
+    "tunnel": ("opened",),
+    "ping": ("answered",),
+}
+"""The steps of the way, and the answers with which it goes on; only the last one proves a path."""
 
 DISJOINT, UNCONFIRMED, HALF = 1.0, 0.5, 0.25
 """What a question is worth: it tells two causes apart for sure; it would confirm one; it may exclude one."""
@@ -182,15 +187,16 @@ def diagnose(found: Findings, causes: Sequence[Cause]) -> Diagnosis:
 def _verdict(found: Findings, has_fault: bool) -> tuple[Verdict, Finding | None]:
     if has_fault:
         return Verdict.BROKEN, None
-    for question, good in GOOD_ANSWERS.items():
-        answer = found.of(question)
-        if answer is not None:
-            return (Verdict.GOOD, None) if answer.outcome == good else (Verdict.BROKEN, answer)
-    answered = [
-        one for one in found.findings if one.is_answered and one.question in ("resolve", "connect", "tunnel")
-    ]
-    if answered:
-        return Verdict.BROKEN, answered[-1]
+    answers = {question: found.of(question) for question in PASSING}
+    for question, passing in PASSING.items():
+        answer = answers[question]
+        if answer is not None and answer.outcome not in passing and question != "resolve":
+            return Verdict.BROKEN, answer
+    if answers["ping"] is not None:
+        return Verdict.GOOD, None
+    resolved = answers["resolve"]
+    if resolved is not None and resolved.outcome not in PASSING["resolve"] and answers["connect"] is None:
+        return Verdict.BROKEN, resolved
     return Verdict.UNTESTED, None
 
 

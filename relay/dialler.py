@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from relay.access import Access, IpAddress, embedded
+from relay.access import Access, embedded
+from relay.access_networks import IpAddress
 from relay.dial import Address, literal_addresses
 from relay.failure import DialFailed, Failure, Reason, Stage
 from relay.lookups import Lookups
@@ -19,6 +20,7 @@ from relay.tunnel import connect
 from relay.vanished import notice_vanished
 
 _DISCARD_PORT = 9
+RefusesAt = Callable[[str], Refusal | None]
 
 
 class Dialler:
@@ -30,18 +32,18 @@ class Dialler:
     """
 
     def __init__(self, access: Access, own: Sequence[Endpoint], connect_timeout_seconds: float) -> None:
-        self._access = access
+        self.access = access
         self._own = [(_address(endpoint.host), endpoint.port) for endpoint in own]
-        self._connect_timeout_seconds = connect_timeout_seconds
+        self.connect_timeout_seconds = connect_timeout_seconds
         self._lookups = Lookups()
 
     async def aclose(self) -> None:
         """Stop looking up names."""
         await self._lookups.aclose()
 
-    async def dial(self, target: Endpoint) -> SocketStream:
-        """Return an open stream to `target`. Raises: RelayError, Refused."""
-        trace = Trace(self._connect_timeout_seconds)
+    async def dial(self, target: Endpoint, refuses_at: RefusesAt | None = None) -> SocketStream:
+        """Return an open stream to `target`, if no address is refused. Raises: RelayError, Refused."""
+        trace = Trace(self.connect_timeout_seconds)
         with trace.step(Stage.RESOLVE, target.host):
             addresses = literal_addresses(target.host, target.port)
             if addresses is None:
@@ -49,6 +51,8 @@ class Dialler:
                     addresses = await self._lookups.look_up(target.host, target.port)
         for address in addresses:
             self.check(address, target)
+            if refuses_at is not None and (refusal := refuses_at(str(address[1][0]))):
+                raise Refused(refusal)
         with trace.step(Stage.CONNECT, str(target)):
             stream = await self._first_open(trace, addresses)
         sock = stream.fileno_socket()
@@ -61,8 +65,8 @@ class Dialler:
     def check(self, address: Address, target: Endpoint) -> None:
         """Raises: Refused when this address of `target` may not be reached."""
         host = str(address[1][0])
-        reason = self._access.refuses_address(host)
-        if reason is None and not self._access.allow_local and any(map(_is_here, embedded(_address(host)))):
+        reason = self.access.refuses_address(host)
+        if reason is None and not self.access.allow_local and any(map(_is_here, embedded(_address(host)))):
             reason = f"{host} is the proxy's own machine"
         if reason is not None:
             raise Refused(Refusal(403, "destination_ip_prohibited", reason))

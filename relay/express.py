@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from relay.connect_tunnel import ESTABLISHED, Tunnel
+from relay.connect_tunnel import ESTABLISHED, Tunnel, named
 from relay.dial import Address, new_socket, reset_socket
 from relay.failure import RelayError, Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
@@ -45,6 +45,8 @@ class Desk(Protocol):
 
     def opening(self, client: str, target: Endpoint) -> Tunnel:
         """A tunnel is being dialled."""
+
+    def opened(self, tunnel: Tunnel) -> None: ...
 
     def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
         """Tell the client, whose socket it now is to close."""
@@ -112,12 +114,21 @@ class ExpressLane:
         """Connections that have sent nothing yet."""
         return len(self._silent.guests)
 
-    def close(self) -> None:
-        """Accept no more, and reset whatever is on its way to be a tunnel."""
+    def accept_no_more(self) -> None:
+        """Leave the listeners alone."""
         if self._pause is not None:
             self._pause.cancel()
-        else:
-            self._listen_no_more()
+        self._listen_no_more()
+
+    def end_silent(self) -> None:
+        """Close the connections that have sent nothing yet."""
+        for guest in list(self._silent.guests):
+            self._silent.remove(guest)
+            self._too_silent(guest)
+
+    def close(self) -> None:
+        """Accept no more, and reset whatever is on its way to be a tunnel."""
+        self.accept_no_more()
         for guest in [*self._silent.guests, *self._dialling.guests]:
             self._plane.unwatch(guest.sock.fileno())
             reset_socket(guest.sock)
@@ -152,9 +163,7 @@ class ExpressLane:
         self._dial(guest, *admitted)
 
     def _dial(self, guest: _Guest, target: Endpoint, where: Address) -> None:
-        host, port = guest.peer[:2]
-        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        guest.tunnel = self._desk.opening(peer, target)
+        guest.tunnel = self._desk.opening(named(guest.peer), target)
         self._dialling.add(guest)
         try:
             guest.target = sock = new_socket(where[0])
@@ -192,6 +201,7 @@ class ExpressLane:
             self.client_left(guest)
             return
         self._dialling.remove(guest)
+        self._desk.opened(tunnel)
         tunnel.adopt(self._plane, guest.sock, sock, guest.early, (guest.flags, flags), here)
 
     def client_left(self, guest: _Guest) -> None:

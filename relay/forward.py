@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from relay.data_plane import Carriage, DataPlane
 from relay.dial import reset_socket
-from relay.failure import Failure, Reason, RelayError
+from relay.failure import Failure, Reason, RelayError, Stage
 from relay.listening import bound_endpoint, listen_on
 from relay.pump_end import Counters, TunnelEnd
-from relay.route import Endpoint, Route
-from relay.stream import SocketStream
+from relay.recorded_stream import RecordedStream
+from relay.recording import Recording
+from relay.route import Endpoint, Hop, Route
+from relay.stream import SocketStream, Stream
 from relay.tunnel import open_tunnel
 
 MAX_CONNECTIONS = 1024
@@ -27,15 +29,29 @@ class Carried:
 
     peer: str
     began_seconds: float
+    route: Route
     carriage: Carriage | None = None
     ended: str = ""
     failure: Failure | None = None
     seconds: float = 0.0
+    recording: Recording | None = None
 
     @property
     def counters(self) -> Counters:
         """Bytes carried so far."""
         return self.carriage.counters if self.carriage is not None else Counters()
+
+
+@dataclass
+class Totals:
+    """What a forwarder has done so far. `refused`: beyond the cap; `up`, `down`: bytes of the ended."""
+
+    accepted: int = 0
+    open: int = 0
+    failed: int = 0
+    refused: int = 0
+    up: int = 0
+    down: int = 0
 
 
 class Forwarder:
@@ -45,20 +61,31 @@ class Forwarder:
     clean end would look to it like an empty, but good, session. A proxy that turns its target's RST into a
     FIN, as most do, is beyond telling. A login that was refused once is not tried again.
 
-    Args: on_end: called when a connection has ended. max_connections: one more is reset at once.
+    Args:
+        listen: where `route` is offered. pairs: more listeners, each with a route of its own.
+        on_end: called when a connection has ended.
+        max_connections: of all listeners together; one more is reset at once.
+        stage_seconds: limits of single stages of opening a tunnel.
+        record: called with what passed through a connection when it has ended; splice(2) is not used then.
     """
 
     def __init__(
         self,
-        listen: Sequence[Endpoint],
-        route: Route,
+        listen: Sequence[Endpoint] = (),
+        route: Route | None = None,
         *,
         timeout_seconds: float = 30.0,
+        pairs: Sequence[tuple[Endpoint, Route]] = (),
         max_connections: int = MAX_CONNECTIONS,
+        stage_seconds: Mapping[Stage, float] | None = None,
         on_end: Callable[[Carried], None] | None = None,
+        record: Callable[[Recording], None] | None = None,
     ) -> None:
-        self.route = route
-        self._listen = tuple(listen)
+        self.totals = Totals()
+        assert route is not None or not listen, "what listens must lead somewhere"
+        self._pairs = (*((endpoint, route) for endpoint in listen if route is not None), *pairs)
+        self._stage_seconds = stage_seconds
+        self._record = record
         self._timeout_seconds = timeout_seconds
         self._max_connections = max_connections
         self._on_end = on_end
@@ -66,8 +93,8 @@ class Forwarder:
         self._accepting: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._plane = DataPlane()
-        self._open = 0
-        self._refused_login: RelayError | None = None
+        self._is_idle = asyncio.Event()
+        self._refused_logins: dict[tuple[Hop, ...], RelayError] = {}
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -75,9 +102,32 @@ class Forwarder:
         return [bound_endpoint(sock) for sock in self._sockets]
 
     async def __aenter__(self) -> Self:
-        self._sockets = listen_on(self._listen)
-        self._accepting = [asyncio.create_task(self._accept(sock)) for sock in self._sockets]
+        offered = []
+        try:
+            for endpoint, route in self._pairs:
+                found = listen_on((endpoint,))
+                self._sockets += found
+                offered += [(sock, route) for sock in found]
+        except OSError:
+            self._close_listeners()
+            raise
+        self._accepting = [asyncio.create_task(self._accept(sock, route)) for sock, route in offered]
         return self
+
+    async def drain(self) -> None:
+        """Take no more connections, and wait until those that are open have ended."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        self._close_listeners()
+        while self.totals.open:
+            self._is_idle.clear()
+            await self._is_idle.wait()
+
+    def _close_listeners(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,11 +137,9 @@ class Forwarder:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._plane.aclose()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
+        self._close_listeners()
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, listener: socket.socket, route: Route) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -101,26 +149,30 @@ class Forwarder:
                 await asyncio.sleep(0.1)
                 continue
             sock.setblocking(False)
-            if self._open >= self._max_connections:
+            if self.totals.open >= self._max_connections:
+                self.totals.refused += 1
                 reset_socket(sock)
                 continue
-            self._open += 1
-            task = asyncio.create_task(self._open_tunnel(sock))
+            self.totals.accepted += 1
+            self.totals.open += 1
+            task = asyncio.create_task(self._open_tunnel(sock, route))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _open_tunnel(self, sock: socket.socket) -> None:
+    async def _open_tunnel(self, sock: socket.socket, route: Route) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        carried = Carried(_peer_of(sock), time.monotonic())
+        carried = Carried(_peer_of(sock), time.monotonic(), route)
         try:
-            if self._refused_login is not None:
+            if (refused := self._refused_logins.get(route.hops)) is not None:
                 # The same password again would only help to lock the account
-                raise self._refused_login.with_traceback(None)
-            far = await open_tunnel(self.route, timeout_seconds=self._timeout_seconds)
+                raise refused.with_traceback(None)
+            far = await open_tunnel(
+                route, timeout_seconds=self._timeout_seconds, stage_seconds=self._stage_seconds
+            )
         except RelayError as error:
             if error.failure.reason is Reason.LOGIN_REFUSED:
-                self._refused_login = error
+                self._refused_logins[route.hops] = error
             reset_socket(sock)
             carried.failure = error.failure
             self._ended(carried, "failed")
@@ -129,14 +181,26 @@ class Forwarder:
             self._ended(carried, str(TunnelEnd.STOPPED))
             raise
         else:
+            near: Stream = SocketStream(sock)
+            if self._record is not None:
+                carried.recording = Recording(str(route.target), tuple(str(hop) for hop in route.hops))
+                near = RecordedStream(near, carried.recording)
             carried.carriage = self._plane.carry(
-                SocketStream(sock), far, lambda end: self._ended(carried, str(end)), needs_bytes=True
+                near, far, lambda end: self._ended(carried, str(end)), needs_bytes=True
             )
 
     def _ended(self, carried: Carried, how: str) -> None:
-        self._open -= 1
+        totals, counters = self.totals, carried.counters
+        totals.open -= 1
+        totals.failed += carried.failure is not None
+        totals.up += counters.up
+        totals.down += counters.down
+        self._is_idle.set()
         carried.ended = how
         carried.seconds = time.monotonic() - carried.began_seconds
+        if carried.recording is not None and self._record is not None:
+            carried.recording.end(how)
+            self._record(carried.recording)
         if self._on_end is not None:
             self._on_end(carried)
 

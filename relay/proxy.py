@@ -1,53 +1,48 @@
 """ConnectProxy: an HTTP proxy on aiohttp that stands in for a corporate one."""
 
 import asyncio
-import contextlib
 import secrets
 import socket
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from relay.absolute_form import ANSWER_SECONDS, forward
 from relay.access import Access
-from relay.admission import Admission, Admitted
-from relay.client_request import ClientRequest
+from relay.answering import Answering
+from relay.c_parser import require_c_parser
 from relay.connect_tunnel import Tunnel
-from relay.data_plane import DataPlane
-from relay.dial import reset_socket
+from relay.desk import ProxyDesk
 from relay.dialler import Dialler
-from relay.exchange import Forwarded
 from relay.express import ExpressLane
-from relay.failure import RelayError
-from relay.fields import names_us
+from relay.gatekeeper import Gatekeeper
+from relay.limits import Limits
 from relay.listening import BACKLOG, accept_no_more, bound_endpoint, is_public, listen_on
-from relay.refusal import Refusal, denied, unreachable, went_in_a_circle
-from relay.refused import Refused, linger_close
+from relay.login_gate import Login
+from relay.metrics import Metrics, Snapshot
+from relay.outcomes import Asking, Log, Outcomes
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE
-from relay.takeover import RawServer, require_c_parser
+from relay.takeover import RawServer
 from relay.vanished import notice_vanished
 
 PROXY_PORT = 3128
-CONNECT_TIMEOUT_SECONDS = 10.0
-HEAD_TIMEOUT_SECONDS = 30.0
-Log = Callable[[dict[str, Any]], None]
+# How often a stop with grace looks whether the last tunnel has ended.
+DRAIN_LOOK_SECONDS = 0.05
 
 
 class ConnectProxy:
-    """CONNECT (RFC 9110 section 9.3.6) and absolute-form forwarding, with an access log.
+    """CONNECT (RFC 9110 section 9.3.6) and absolute-form forwarding, with logins, limits and an access log.
 
     Args:
         listen: where to listen; port 0 takes a free one, see `.endpoints`.
-        access: what may be reached.
-        connect_timeout_seconds: for name lookup and TCP connect to a target together.
-        head_timeout_seconds: a client that has not sent a whole head after so long is cut off.
-        answer_timeout_seconds: for the origin of a forwarded request to begin its reply.
+        access: what may be reached. limits: how much of it. login: by whom; None asks nobody.
+        connect_timeout_seconds, head_timeout_seconds, answer_timeout_seconds: in place of those of `limits`.
         via: our name in Via fields (RFC 9110 section 7.6.3); must be unique among proxies in a row.
         log: called with one dict per tunnel or request, when it has ended.
+        log_details: whether the dicts also have `reached`, `version`, `referer` and `user-agent`.
+        metrics: counted into, if given.
+        own: endpoints of ours beside those, which nobody may reach through the proxy either.
         sockets: listen on these, bound already, instead of binding `listen`; ours to close.
     """
 
@@ -56,31 +51,49 @@ class ConnectProxy:
         listen: Sequence[Endpoint] = (Endpoint("127.0.0.1", PROXY_PORT),),
         *,
         access: Access | None = None,
-        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-        head_timeout_seconds: float = HEAD_TIMEOUT_SECONDS,
-        answer_timeout_seconds: float = ANSWER_SECONDS,
+        limits: Limits | None = None,
+        login: Login | None = None,
+        connect_timeout_seconds: float | None = None,
+        head_timeout_seconds: float | None = None,
+        answer_timeout_seconds: float | None = None,
         via: str | None = None,
         log: Log | None = None,
+        log_details: bool = False,
+        metrics: Metrics | None = None,
+        own: Sequence[Endpoint] = (),
         sockets: Sequence[socket.socket] | None = None,
     ) -> None:
-        self.tunnels: set[Tunnel] = set()
-        self.access = access or Access()
-        if self.access.allow_local is None:
-            self.access = replace(self.access, allow_local=not any(map(is_public, listen)))
         self.via = via or f"relay-{secrets.token_hex(4)}"
+        self._is_public = any(map(is_public, listen))
+        limits = limits or Limits()
+        self.limits = replace(
+            limits,
+            connect_timeout_seconds=connect_timeout_seconds or limits.connect_timeout_seconds,
+            head_timeout_seconds=head_timeout_seconds or limits.head_timeout_seconds,
+            answer_timeout_seconds=answer_timeout_seconds or limits.answer_timeout_seconds,
+        )
+        self._keeper = Gatekeeper(self._completed(access or Access()), self.limits, login)
+        self._outcomes = Outcomes(log, metrics, has_details=log_details)
+        if metrics is not None:
+            metrics.logins = self._keeper.login_outcomes
         self._listen = tuple(listen)
+        self._own = tuple(own)
         self._sockets = sockets
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self._head_timeout_seconds = head_timeout_seconds
-        self._answer_timeout_seconds = answer_timeout_seconds
-        self._log = log
         self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._express: ExpressLane | None = None
         self._server: RawServer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._plane = DataPlane()
-        self._is_stopping = False
+        self._answering = Answering(self._keeper, self._outcomes, self.via)
+
+    def _completed(self, access: Access) -> Access:
+        if access.allow_local is not None:
+            return access
+        return replace(access, allow_local=not self._is_public)
+
+    @property
+    def access(self) -> Access:
+        """What may be reached."""
+        return self._keeper.access
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -93,37 +106,106 @@ class ConnectProxy:
         return self.endpoints[0]
 
     @property
+    def tunnels(self) -> Mapping[Tunnel, Asking]:
+        """Those that are open or being opened, and who asked for them."""
+        return self._answering.tunnels
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it listens no more, and waits for what is under way."""
+        return self._answering.is_draining
+
+    @property
     def connections(self) -> int:
         """Connections that have not asked for anything yet, or that aiohttp holds; no tunnels."""
         silent = len(self._express) if self._express is not None else 0
         return silent + (len(self._server.connections) if self._server else 0)
 
+    def snapshot(self) -> Snapshot:
+        """The metrics, with what is open now."""
+        metrics = self._outcomes.metrics or Metrics()
+        silent = len(self._express) if self._express is not None else 0
+        found = metrics.snapshot()
+        for tunnel in self.tunnels:
+            found["bytes_up"] += tunnel.counters.up
+            found["bytes_down"] += tunnel.counters.down
+        return {
+            **found, "tunnels_open": len(self.tunnels),
+            "connections_open": self._keeper.door.connections + silent, "is_draining": self.is_draining,
+        }  # fmt: skip
+
+    async def change(self, access: Access, limits: Limits, login: Login | None) -> None:
+        """Go on with another policy, limits and users; open tunnels stay as they are.
+
+        The listeners stay as well, and the head timeout, which belongs to them. A connection that has sent
+        nothing counts for a limit that is new only when it has sent something.
+        """
+        self.limits = limits
+        await self._keeper.change(self._completed(access), limits, login)
+        self._dialler.access = self._keeper.access
+        self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
+
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
         require_c_parser()
-        self._is_stopping = False
         loop = asyncio.get_running_loop()
-        self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds)
+        self._server = RawServer(
+            self._answering.answer, self._answering.refuse, self.limits.head_timeout_seconds, self._answering
+        )
         self._listeners = list(self._sockets or listen_on(self._listen))
         for sock in self._listeners:
             # Accepted sockets have these of their listener
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_vanished(sock)
-        self._dialler = Dialler(self.access, self.endpoints, self._connect_timeout_seconds)
-        self._admission = Admission(self.access, self._dialler)
-        if IS_AVAILABLE:
+        own = [*self.endpoints, *self._own]
+        self._dialler = Dialler(self.access, own, self.limits.connect_timeout_seconds)
+        self._answering.begin(self._dialler)
+        if IS_AVAILABLE and self._keeper.is_plain:
             self._express = ExpressLane(
-                self._plane.splice(), self._listeners, self,
-                silence_seconds=self._head_timeout_seconds, connect_seconds=self._connect_timeout_seconds,
+                self._answering.plane.splice(), self._listeners,
+                ProxyDesk(self._keeper, self._outcomes, self._answering, self._server),
+                silence_seconds=self.limits.head_timeout_seconds,
+                connect_seconds=self.limits.connect_timeout_seconds,
             )  # fmt: skip
             return
         for sock in self._listeners:
             self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
 
+    async def drain(self, seconds: float, stop_now: asyncio.Event | None = None) -> None:
+        """Listen no more, and give what is under way up to `seconds` to end; `aclose` ends the rest.
+
+        Args: stop_now: ends the wait when it is set.
+        """
+        self._answering.is_draining = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        if self._express is not None:
+            self._express.accept_no_more()
+        for server in self._servers:
+            accept_no_more(server)
+        # What has been accepted becomes a connection within a few turns, before its server may be closed
+        await asyncio.sleep(0.01)
+        self._close_listeners()
+        while loop.time() < end and not (stop_now is not None and stop_now.is_set()):
+            if self._express is not None:
+                self._express.end_silent()
+            if self._server is not None:
+                self._server.end_idle()
+            if not self.tunnels and not self._answering.tasks and not self.connections:
+                return
+            await asyncio.sleep(min(DRAIN_LOOK_SECONDS, max(0.0, end - loop.time())))
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        for sock in self._listeners:
+            sock.close()
+        self._listeners.clear()
+
     async def aclose(self) -> None:
         """Stop at once: listeners first, then every tunnel and every connection is reset."""
-        self._is_stopping = True
+        self._answering.is_stopping = True
         if self._express is not None:
             self._express.close()
             self._express = None
@@ -131,19 +213,12 @@ class ConnectProxy:
             accept_no_more(server)
         if self._server is not None:
             await self._server.stop()
-        for server in self._servers:
-            server.close()
-        for sock in self._listeners:
-            sock.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._plane.aclose()
+        self._close_listeners()
+        await self._answering.aclose()
+        await self._keeper.aclose()
         if self._server is not None:
             await self._dialler.aclose()
         self._servers.clear()
-        self._listeners.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -153,148 +228,3 @@ class ConnectProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def admit(self, authority: bytes) -> Admitted | None:
-        """Where the express lane may dial at once."""
-        return self._admission.admit(authority)
-
-    def opening(self, client: str, target: Endpoint) -> Tunnel:
-        """A tunnel of the express lane is being dialled."""
-        tunnel = Tunnel(client, target, time.monotonic(), self._tunnel_ended)
-        self.tunnels.add(tunnel)
-        return tunnel
-
-    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
-        """Tell its client, in the background."""
-
-        def if_never_run() -> None:
-            reset_socket(sock)
-            self._tunnel_ended(tunnel)
-
-        self._begin(tunnel.refuse(sock, unreachable(error)), if_never_run)
-
-    def hand_over(self, sock: socket.socket, data: bytes) -> None:
-        """Have aiohttp answer what the express lane does not."""
-        assert self._server is not None
-        self._server.take(sock, data)
-
-    async def _answer(self, request: ClientRequest) -> bool:
-        """Answer one request; return whether its connection goes on."""
-        began_seconds = time.monotonic()
-        try:
-            if request.head.line.method == "CONNECT":
-                await self._open_tunnel(request, began_seconds)
-                return False
-            return await self._forward(request, began_seconds)
-        except Refused as error:
-            await self._refuse(request, error.refusal, began_seconds)
-            return False
-
-    async def _open_tunnel(self, request: ClientRequest, began_seconds: float) -> None:
-        target = request.head.to
-        assert isinstance(target, Endpoint)
-        if names_us(request.head, self.via):
-            raise Refused(went_in_a_circle())
-        if reason := self.access.refuses(target):
-            raise Refused(denied(reason))
-        tunnel = Tunnel(request.peer, target, began_seconds, self._tunnel_ended)
-        sock, early = await request.take_over()
-        # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        self.tunnels.add(tunnel)
-
-        def if_never_run() -> None:
-            reset_socket(sock)
-            if tunnel in self.tunnels:
-                self._tunnel_ended(tunnel)
-
-        self._begin(tunnel.run(sock, early, self._dialler.dial, self._plane), if_never_run)
-
-    def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        self.tunnels.discard(tunnel)
-        self._tell(
-            tunnel.began_seconds, client=tunnel.client, method="CONNECT", target=str(tunnel.target),
-            status=tunnel.status, bytes_up=tunnel.counters.up, bytes_down=tunnel.counters.down,
-            ended=tunnel.ended, **_way(tunnel), **_why(tunnel.refusal),
-        )  # fmt: skip
-
-    async def _forward(self, request: ClientRequest, began_seconds: float) -> bool:
-        line, done = request.head.line, Forwarded()
-
-        def tell() -> None:
-            self._tell(
-                began_seconds, client=request.peer, method=line.method, target=line.target,
-                status=done.status, bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
-            )  # fmt: skip
-
-        try:
-            await forward(
-                request, done, dial=self._dialler.dial, access=self.access, via=self.via,
-                answer_seconds=self._answer_timeout_seconds,
-            )  # fmt: skip
-        except ConnectionError:
-            done.ended, done.keep_alive = "client-reset", False
-        except asyncio.CancelledError:
-            tell()
-            raise
-        tell()
-        if not done.keep_alive:
-            await self._close(request, b"")
-        return done.keep_alive
-
-    async def _refuse(
-        self, request: ClientRequest, refusal: Refusal, began_seconds: float | None = None
-    ) -> None:
-        line, status, ended = request.line, 0, "client-reset"
-        method, target = (line.method, line.target) if line is not None else ("-", "-")
-        reply = refusal.reply(with_body=method != "HEAD")
-        if request.has_answered:
-            # A second reply would look like part of the first: the client must see that it is broken
-            request.abort()
-            ended = "broken"
-        elif await self._close(request, reply):
-            status, ended = int(refusal.status), "refused"
-        self._tell(
-            time.monotonic() if began_seconds is None else began_seconds, client=request.peer, method=method,
-            target=target, status=status, bytes_up=0, bytes_down=0, ended=ended, **_why(refusal),
-        )  # fmt: skip
-
-    async def _close(self, request: ClientRequest, reply: bytes) -> bool:
-        """Send the last bytes and close in the background; False when the client has gone."""
-        with contextlib.suppress(ConnectionError):
-            sock, _ = await request.take_over()
-            self._begin(linger_close(sock, reply), lambda: reset_socket(sock))
-            return True
-        return False
-
-    def _begin(self, work: Coroutine[Any, Any, None], if_never_run: Callable[[], None]) -> None:
-        """Run what owns a client's socket; a task that is cancelled early never comes to its own clean-up."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if task.cancelled():
-                if_never_run()
-
-        if self._is_stopping:
-            work.close()
-            if_never_run()
-            return
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(ended)
-
-    def _tell(self, began_seconds: float, **entry: Any) -> None:
-        if self._log is not None:
-            seconds = round(time.monotonic() - began_seconds, 6)
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._log({"time": now, **entry, "seconds": seconds})
-
-
-def _way(tunnel: Tunnel) -> dict[str, str]:
-    """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
-    if tunnel.carriage is None:
-        return {}
-    return {"outgoing": tunnel.outgoing, "path": tunnel.carriage.path}
-
-
-def _why(refusal: Refusal | None) -> dict[str, str]:
-    return {"error": refusal.error, "words": refusal.words} if refusal is not None else {}

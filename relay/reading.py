@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_WORDS_CHARACTERS: Final = 400
+MAX_QUOTED_BYTES: Final = 8_192
+"""Of a page; its message stands at its beginning, and a hostile one must not take our time."""
+
 AT_ONCE_SECONDS: Final = 0.6
 """Faster than any timeout that somebody has set: an answer, not the end of a wait."""
 
@@ -53,8 +56,9 @@ _SAID: Final = (
     ("destination", r"filtered|category|blocked by privoxy|web ?filter|url ?block|not allowed as a target"),
 )
 _DNS_WORDS: Final = (
-    r"dns lookup failure|no such domain|name error|no dns records|getaddrinfo|host not found"
-    r"|could not resolve|unable to determine ip address|cannot find server"
+    r"dns lookup failure|no such domain|name error|no dns records|getaddrinfo"
+    r"|host not found(?! or connection)|name or service not known|failure in name resolution"
+    r"|no address associated|could not resolve|unable to determine ip address|cannot find server|unknown host"
 )
 
 
@@ -108,7 +112,7 @@ def _word(status: int, fields: Mapping[str, str], text: str, sent_login: bool) -
         return "no-connect"
     if status == 511:
         return "portal"
-    if status == 404 and "no such domain" in text:
+    if status == 404 and "privoxy" in text:
         return "gateway-dns"
     if status in (400, 404, 414, 431):
         return "bad-request"
@@ -148,9 +152,9 @@ def _gateway(status: int, text: str) -> str:
         return "limited"
     if re.search(r"errno 111|connection refused", text):
         return "gateway-refused"
-    if status == 504 or re.search(r"timed out|timeout", text):
+    if status == 504 or re.search(r"errno 110|timed out|timeout", text):
         return "gateway-timed-out"
-    if re.search(r"no route to host|network is unreachable|host is unreachable", text):
+    if re.search(r"errno 1(?:01|13)|no route to host|network is unreachable|host is unreachable", text):
         return "gateway-unreachable"
     return "gateway-failed"
 
@@ -162,7 +166,7 @@ def own_words(fields: Mapping[str, str], body: bytes) -> str:
             return _clean(f"{name}: {value}")
     if len(body) == 0:
         return ""
-    page = re.sub(rb"(?is)<(script|style|head)\b.*?</\1\s*>", b" ", body[:16_384])
+    page = re.sub(rb"(?is)<(script|style|head)\b.*?</\1\s*>", b" ", body[:MAX_QUOTED_BYTES])
     page = re.sub(rb"<[^>]{0,2000}>", b" ", page)
     return _clean(page.decode("utf-8", "replace"))
 

@@ -6,6 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from relay.failure import Reason, RelayError, Stage
+from relay.quoted import quoted
 
 PROXY_NAME = "framework-relay"
 
@@ -23,7 +24,8 @@ ALLOW_HERE = ("Allow", "CONNECT")
 
 @dataclass(frozen=True)
 class Refusal:
-    """`error` is a proxy error type of RFC 9209 section 2.3; `words` go to the client and to the log.
+    """`error` is a proxy error type of RFC 9209 section 2.3; `words` go to the log, and to the client
+    unless there is something else for it in `told`.
 
     The words never quote what the client sent, apart from a target that was found to be well-formed.
     """
@@ -32,18 +34,20 @@ class Refusal:
     error: str
     words: str
     fields: Sequence[tuple[str, str]] = field(default=())
+    told: str | None = None
 
     @property
     def proxy_status(self) -> str:
         """The value of the Proxy-Status field: a token with parameters (RFC 8941 section 3.1.2)."""
-        printable = "".join(c if " " <= c <= "~" else "?" for c in self.words)
-        details = printable.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{PROXY_NAME}; error={self.error}; details="{details}"'
+        return f"{PROXY_NAME}; error={self.error}; details={quoted(self.told or self.words)}"
 
-    def reply(self, *, with_body: bool = True) -> bytes:
-        """The whole reply; the connection is closed behind it (RFC 9931 section 8 for CONNECT)."""
+    def reply(self, *, with_body: bool = True, keeps_alive: bool = False) -> bytes:
+        """The whole reply; the connection is closed behind it (RFC 9931 section 8 for CONNECT).
+
+        Args: keeps_alive: it is not, for a login that goes on over the same connection.
+        """
         reason = HTTPStatus(self.status).phrase
-        body = f"{self.status} {reason}\n\n{PROXY_NAME}: {self.words}\n".encode()
+        body = f"{self.status} {reason}\n\n{PROXY_NAME}: {self.told or self.words}\n".encode()
         fields = [
             ("Date", formatdate(usegmt=True)),
             ("Proxy-Status", self.proxy_status),
@@ -51,7 +55,7 @@ class Refusal:
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
-            ("Connection", "close"),
+            ("Connection", "keep-alive" if keeps_alive else "close"),
         ]
         head = f"HTTP/1.1 {self.status} {reason}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in fields) + "\r\n"
         return head.encode("latin-1") + (body if with_body else b"")
@@ -62,9 +66,10 @@ def malformed(words: str) -> Refusal:
     return Refusal(HTTPStatus.BAD_REQUEST, "http_request_error", words)
 
 
-def denied(words: str) -> Refusal:
-    """403: the policy says no."""
-    return Refusal(HTTPStatus.FORBIDDEN, "http_request_denied", words)
+def denied(words: str, *, tells: bool = True) -> Refusal:
+    """403: the policy says no. Without `tells` the reason goes to the log only."""
+    told = None if tells else "the policy does not allow it"
+    return Refusal(HTTPStatus.FORBIDDEN, "http_request_denied", words, told=told)
 
 
 def too_slow(words: str) -> Refusal:
@@ -75,6 +80,23 @@ def too_slow(words: str) -> Refusal:
 def too_large(words: str) -> Refusal:
     """431: the header section is beyond a limit."""
     return Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", words)
+
+
+def login_required(words: str, challenges: Sequence[str]) -> Refusal:
+    """407: who asks has not said who they are, or not so that it was accepted (RFC 9110 section 15.5.8)."""
+    fields = tuple(("Proxy-Authenticate", challenge) for challenge in challenges)
+    return Refusal(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", words, fields)
+
+
+def too_many(words: str, retry_seconds: int) -> Refusal:
+    """429: this client asks too often (RFC 6585 section 4)."""
+    fields = (("Retry-After", str(retry_seconds)),)
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "http_request_denied", words, fields)
+
+
+def over_the_limit(words: str) -> Refusal:
+    """503: as many are there as may be (RFC 9209 section 2.3.12)."""
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "connection_limit_reached", words)
 
 
 def not_for_a_proxy() -> Refusal:

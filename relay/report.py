@@ -55,6 +55,13 @@ class Told:
         return parts.get(cause.mender, "way")
 
     @property
+    def hop(self) -> int:
+        """Which proxy of a chain it is about, counted from 0: the one that has refused."""
+        tunnel = self.found.of("tunnel")
+        hop = tunnel.evidence.get("hop") if tunnel is not None else None
+        return hop if isinstance(hop, int) and 0 <= hop < len(self.found.hops) else 0
+
+    @property
     def sentence(self) -> str:
         """What to send to whoever can mend it, ready to paste; "" when nothing is broken."""
         cause = self.diagnosis.first
@@ -87,14 +94,14 @@ def facts_for_people(told: Told) -> dict[str, str]:
     host, _, port = found.target.rpartition(":")
     seen = {finding.question: finding for finding in found.findings if finding.is_answered}
     connect, tunnel, ping = seen.get("connect"), seen.get("tunnel"), seen.get("ping")
-    proxy = found.hops[0] if found.hops else "the proxy"
+    proxy = found.hops[told.hop] if found.hops else "the proxy"
     source = _evidence(connect, "local") or "this machine"
     return {
         "target": found.target,
         "host": host.strip("[]"),
         "port": port,
         "proxy": proxy,
-        "first": proxy if found.hops else found.target,
+        "first": found.hops[0] if found.hops else found.target,
         "source": source,
         "address": _evidence(connect, "address") or host.strip("[]"),
         "sender": _evidence(connect, "sender_address") or "unknown",

@@ -60,6 +60,11 @@ class RequestGate:
         return self._stage is _Stage.HEAD and self.line is None and not self._held
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether bytes behind the request at hand have come."""
+        return bool(self._held)
+
+    @property
     def is_in_body(self) -> bool:
         """Whether bytes of the body of the request at hand are still to come."""
         return self._stage is _Stage.BODY
@@ -153,7 +158,8 @@ class RequestGate:
 def _canonical(head: RequestHead) -> bytes:
     """What aiohttp needs to know of a request. Upgrade, Expect and the like are no business of its."""
     if head.line.method == "CONNECT":
-        return b"CONNECT relay:1 HTTP/1.1\r\nHost: relay\r\n\r\n"
+        # For aiohttp a CONNECT would be the last request of its connection, but a login may take several
+        return b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
     size = head.body_bytes
     framing = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
     return b"%b / HTTP/1.1\r\nHost: relay\r\n%b\r\n\r\n" % (head.line.method.encode(), framing)

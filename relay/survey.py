@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import relay.checks  # noqa: F401 - enters every check into CHECKS
 from protocol.sealing import Key
 from relay.catalogue import causes
-from relay.check import CHECKS, Check, Patience, Trip, ask
+from relay.check import CHECKS, Check, Patience, Trip, ask, untested
 from relay.diagnosis import next_questions
 from relay.finding import Finding, Findings
 from relay.route import Route
@@ -109,7 +109,11 @@ class _Run:
             await asyncio.gather(*asked, return_exceptions=True)
 
     async def _ask(self, check: Check) -> None:
-        self._take(await ask(check, self._trip, self._began))
+        try:
+            answer = await ask(check, self._trip, self._began)
+        except Exception as error:  # noqa: BLE001 - one check that fails must not take the verdict with it
+            answer = untested(check.question, f"the check itself failed: {type(error).__name__}: {error}")
+        self._take(answer)
 
     def _take(self, answer: Finding) -> None:
         self._found.append(answer)

@@ -11,16 +11,17 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from relay.client_request import ClientRequest
 from relay.dial import reset_socket
+from relay.login import Conversation
 from relay.refusal import Refusal, malformed, too_slow
 from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.route import Endpoint
+from relay.turned_away import Doorway
 
 # What answers a request returns whether the connection is kept for the next one.
 OnRequest = Callable[[ClientRequest], Awaitable[bool]]
@@ -31,27 +32,12 @@ OnRefusal = Callable[[ClientRequest, Refusal], Awaitable[None]]
 _ACCEPT_TURNS = 4
 
 
-class ParserMissing(RuntimeError):
-    """aiohttp runs without its C parser."""
-
-
-def require_c_parser() -> None:
-    """aiohttp's Python parser keeps part of an early burst inside itself, where nobody can fetch it.
-
-    Raises: ParserMissing
-    """
-    if HttpRequestParser.__module__ != "aiohttp._http_parser":
-        raise ParserMissing(
-            "aiohttp runs without its C parser (no binary wheel, or AIOHTTP_NO_EXTENSIONS is set): "
-            "it would lose bytes that follow a CONNECT head; install aiohttp from a binary wheel"
-        )
-
-
 class _RequestHandler(RequestHandler):
     """Reads through a RequestGate, stays open after FIN, and answers what is malformed in our own words."""
 
     __slots__ = (
-        "_server", "first", "gate", "has_answered", "on_lost", "payload", "peer", "refusal", "saw_eof",
+        "_server", "conversation", "first", "gate", "has_answered", "on_lost", "payload", "peer", "refusal",
+        "saw_eof",
     )  # fmt: skip
 
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
@@ -59,6 +45,7 @@ class _RequestHandler(RequestHandler):
         self._server = server
         self.gate = RequestGate()
         self.first = b""
+        self.conversation = Conversation()
         self.payload = EMPTY_PAYLOAD
         self.peer = "unknown"
         self.refusal: Refused | None = None
@@ -70,6 +57,8 @@ class _RequestHandler(RequestHandler):
         peer = transport.get_extra_info("peername")
         if peer:
             self.peer = str(Endpoint(*peer[:2]))
+        if not self._server.door.enter(self.peer, transport):
+            return
         # A write is over when the kernel has it: nothing is lost when the socket is taken away
         transport.set_write_buffer_limits(0)  # type: ignore[attr-defined]
         super().connection_made(transport)
@@ -81,6 +70,7 @@ class _RequestHandler(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self._server.door.leave(self.peer)
         if self.on_lost is not None:
             self.on_lost()
 
@@ -222,9 +212,12 @@ class RawServer(web.Server):
         on_request: answers one request, writing everything itself.
         on_refusal: says no to what is no request, or to one whose answer failed.
         head_timeout_seconds: for a whole head, and for silence between requests.
+        door: lets connections in, or turns them away.
     """
 
-    def __init__(self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float) -> None:
+    def __init__(
+        self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float, door: Doorway
+    ) -> None:
         super().__init__(
             self._handle,
             handler_cancellation=False,
@@ -234,6 +227,7 @@ class RawServer(web.Server):
         )
         self.is_stopping = False
         self._arriving: set[asyncio.Task[None]] = set()
+        self.door = door
         self._on_request = on_request
         self.on_refusal = on_refusal
 
@@ -245,6 +239,12 @@ class RawServer(web.Server):
         task = asyncio.get_running_loop().create_task(self._take(sock, data))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
+
+    def end_idle(self) -> None:
+        """Close the connections on which no request is being sent or answered."""
+        for connection in map(_ours, self.connections):
+            if connection.gate.is_idle and connection.transport is not None:
+                connection.transport.close()
 
     async def _take(self, sock: socket.socket, data: bytes) -> None:
         handler = _ours(self())

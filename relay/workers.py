@@ -16,6 +16,7 @@ from relay.route import Endpoint
 MAX_WORKERS = 64
 _PR_SET_PDEATHSIG = 1
 _STOPS = (signal.SIGTERM, signal.SIGINT)
+_HELD_BACK = (*_STOPS, signal.SIGHUP)
 
 
 def bind_for_workers(endpoints: Sequence[Endpoint], workers: int) -> list[list[socket.socket]]:
@@ -39,23 +40,30 @@ Work = Callable[[Sequence[socket.socket]], int]
 
 
 def run_workers(
-    bound: Sequence[Sequence[socket.socket]], work: Work, announce: Callable[[], None]
+    bound: Sequence[Sequence[socket.socket]],
+    work: Work,
+    announce: Callable[[], None],
+    hangup: Callable[[], bool] | None = None,
 ) -> int:
     """Fork one process per list of sockets, let each `work`, and return the worst of their exit statuses.
 
-    `announce` is called when all of them run and signals are heard.
+    `announce` is called when all of them run and signals are heard. `hangup` is called on SIGHUP, which is
+    passed on when it says so; without it SIGHUP does what it does by default.
 
-    SIGTERM and SIGINT are passed on as SIGTERM. When one worker ends by itself the others are ended too: a
-    proxy that answers on half of its connections is harder to see than one that is down.
+    SIGTERM and SIGINT are passed on, SIGINT with a SIGTERM before it. When one worker ends by itself the
+    others are ended too: a proxy that answers on half of its connections is harder to see than one that is
+    down.
     """
-    family = _Family()
+    family = _Family(hangup)
     for number in _STOPS:
         signal.signal(number, family.stop)
+    if hangup is not None:
+        signal.signal(signal.SIGHUP, family.hang_up)
     # Held back until a worker has handlers of its own: in those of its parent a signal would be lost
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     for sockets in bound:
         family.fork(sockets, bound, work)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     announce()
     for sockets in bound:
         for sock in sockets:
@@ -66,7 +74,8 @@ def run_workers(
 class _Family:
     """The worker processes, by pid."""
 
-    def __init__(self) -> None:
+    def __init__(self, hangup: Callable[[], bool] | None) -> None:
+        self._hangup = hangup
         self._children: set[int] = set()
         self._stopping = False
 
@@ -76,20 +85,31 @@ class _Family:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            _be_worker(parent, own, bound, work)
+            _be_worker(parent, own, bound, work, hears_hangup=self._hangup is not None)
         self._children.add(child)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         self._stopping = True
-        for child in self._children:
+        for child in list(self._children):
             os.kill(child, signal.SIGTERM)
+            if number == signal.SIGINT:
+                # A worker with open tunnels takes SIGTERM for the beginning of an end
+                os.kill(child, signal.SIGINT)
+
+    def hang_up(self, number: int, frame: FrameType | None) -> None:
+        if self._hangup is not None and self._hangup():
+            for child in list(self._children):
+                os.kill(child, signal.SIGHUP)
 
     def wait(self) -> int:
         worst = 0
         while self._children:
-            child, status = os.waitpid(-1, 0)
-            code = os.waitstatus_to_exitcode(status)
+            # Left to be reaped until it is off the list: a signal that comes now must find no other process
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            assert ended is not None
+            child = ended.si_pid
             self._children.discard(child)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             # A worker that was told to end before it could listen to signals has ended as it was told
             worst = max(worst, 0 if self._stopping and code == -signal.SIGTERM else abs(code))
             if not self._stopping:
@@ -110,7 +130,12 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _be_worker(
-    parent: int, own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
+    parent: int,
+    own: Sequence[socket.socket],
+    bound: Sequence[Sequence[socket.socket]],
+    work: Work,
+    *,
+    hears_hangup: bool,
 ) -> None:
     """Never returns: a worker must not run what comes behind the fork in its parent."""
     status = 1
@@ -123,8 +148,13 @@ def _be_worker(
         # ^C reaches the whole foreground group; the parent passes it on once
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        # A profile that is read again before this worker has begun is what it begins with
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if hears_hangup else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         status = work(own)
+    except KeyboardInterrupt:
+        # SIGINT when the loop, and its handler, had ended already: it has stopped as it was told
+        status = 0
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -20,7 +20,7 @@ WORDS = {
 async def early_bytes(trip: Trip) -> Finding:
     """Do bytes survive that are sent before the proxy's answer?"""
     hop = trip.route.hops[0]
-    if hop.tls or hop.user is not None or len(trip.route.hops) > 1:
+    if not str(hop).startswith("http://") or hop.user is not None or len(trip.route.hops) > 1:
         raise CannotTest("only tried on one plain proxy without a login")
     dialled = await trip.dial(trip.address, trip.patience.control)
     if dialled.sock is None:

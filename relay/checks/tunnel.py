@@ -98,7 +98,7 @@ def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, d
         "said": reading.said or "nothing",
         "vendor": reading.vendor or "unknown",
         "own_words": reading.own_words,
-        "parent": reading.parent or hop > 0,
+        "parent": reading.parent,
         "schemes": [
             value.split(" ")[0] for name, value in error.headers if name.lower() == "proxy-authenticate"
         ],

@@ -10,13 +10,13 @@ from typing import Any
 
 from relay.catalogue import causes
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_key_option, add_proxy_options, hops_of, seconds
+from relay.commands.options import Parser, add_key_option, add_proxy_options, route_of, seconds
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
 from relay.finding import Findings, RecordMalformed, read_findings
 from relay.keys import load_key
 from relay.report import REPORTS, Told
-from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Route
+from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint
 
 EXIT_UNTESTED = 3
 MAX_RECORD_BYTES = 8 * 2**20
@@ -80,7 +80,7 @@ def _survey(options: Any) -> Findings:
     target = Endpoint.parse(options.target, "HOST:PORT", FRAMEWORK_PORT)
     if target.port == 0:
         raise SettingsError(f"HOST:PORT: port 0 in {options.target!r}; expected 1 to {MAX_PORT}")
-    route = Route(target, hops_of(options))
+    route = route_of(options, target)
     key = load_key(options.key_file)
     idle_seconds = options.idle or 0.0
 

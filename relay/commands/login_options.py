@@ -9,7 +9,7 @@ from typing import Any
 from relay.commands.proxy_options import OfOneProxy
 from relay.credentials import Sources, completed
 from relay.failure import SettingsError
-from relay.logins import LoginRules
+from relay.login_rules import LoginRules
 from relay.route import Hop
 
 

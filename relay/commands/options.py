@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.failure import SettingsError
+from relay.failure import SettingsError, Stage
 from relay.route import MAX_PORT, Endpoint, Hop, Route
 
 if TYPE_CHECKING:
@@ -50,6 +50,16 @@ def port(text: str) -> int:
     if not _WHOLE.match(text) or not 0 < int(text) <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"{shown(text)}; expected a port from 1 to {MAX_PORT}")
     return int(text)
+
+
+def stage_limit(text: str) -> tuple[Stage, float]:
+    """STAGE=SECONDS. Raises: argparse.ArgumentTypeError."""
+    name, equals, value = text.partition("=")
+    limited = [Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.PROXY, Stage.LOGIN]
+    if not equals or name not in limited:
+        known = ", ".join(limited)
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected STAGE=SECONDS with one of {known}")
+    return Stage(name), seconds(value)
 
 
 def shown(text: str) -> str:
@@ -118,7 +128,9 @@ def decided(arguments: argparse.Namespace, target: Endpoint) -> "Decision":
 
 
 def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
-    """The proxies of -x. Raises: SettingsError."""
+    """The proxies of -x, where only their URLs will do. Raises: SettingsError."""
+    if is_sourced(arguments):
+        raise SettingsError(f"--proxy: {shown(arguments.proxy[0])}; expected the URL of a proxy")
     return _completed([Hop.parse(url) for url in arguments.proxy], arguments)
 
 

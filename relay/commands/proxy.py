@@ -1,107 +1,164 @@
 """`relay proxy`: the HTTP CONNECT proxy."""
 
 import argparse
-import json
-import re
 import secrets
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from dataclasses import replace
 
-from relay.access import Access, parse_ports
-from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
+from relay.c_parser import ParserMissing, require_c_parser
+from relay.commands import EXIT_BAD, EXIT_GOOD, passwd
+from relay.commands.access_log import open_log
+from relay.commands.proxy_service import ProxyService, Ties, reloaded
 from relay.commands.running import say, serve
+from relay.commands.serving_profile import profile_of, proxy_parser
 from relay.failure import SettingsError
-from relay.line_log import LineLog
-from relay.listening import bound_endpoint, is_public
-from relay.proxy import CONNECT_TIMEOUT_SECONDS, HEAD_TIMEOUT_SECONDS, ConnectProxy
+from relay.listening import bound_endpoint, is_public, listen_on
+from relay.profile import Profile
 from relay.refusal import PROXY_NAME
 from relay.route import Endpoint
-from relay.takeover import ParserMissing, require_c_parser
-from relay.workers import MAX_WORKERS, Work, bind_for_workers, run_workers
+from relay.siblings import make_pairs
+from relay.workers import bind_for_workers, run_workers
 
-DEFAULT_LISTEN = "127.0.0.1:3128"
 PROBE_SECONDS = 5.0
 # Our refusal is a few hundred bytes.
 MAX_PROBE_BYTES = 4096
-# RFC 9110 section 7.6.3: received-by is a host or a pseudonym, which is a token
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 
 
 def run(arguments: Sequence[str], program: str) -> int:
     """Proxy until told to stop."""
-    options = _parser(program).parse_args(arguments)
+    if arguments[:1] == ["passwd"]:
+        return passwd.run(arguments[1:], f"{program} passwd")
+    options = proxy_parser(program).parse_args(arguments)
     if options.probe is not None:
         return _probe(Endpoint.parse(options.probe, "--probe"), program)
-    if options.via is not None and not _TOKEN.match(options.via):
-        raise SettingsError(f"--via: {options.via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
+    profile = profile_of(options)
     try:
         require_c_parser()
     except ParserMissing as error:
         say(program, str(error))
         return EXIT_BAD
-    listen = listen_of(options.listen, DEFAULT_LISTEN)
-    public = any(map(is_public, listen))
-    access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or None)
-    log_file = _open_log(options.access_log)
+    _warn(program, profile)
+    # One name for all workers: a request that comes round to another worker has come round as well
+    via = profile.listen.via or f"relay-{secrets.token_hex(4)}"
+    return _Start(program, options, replace(profile, listen=replace(profile.listen, via=via))).run()
 
-    def work(sockets: Sequence[socket.socket] | None = None) -> int:
-        log = _AccessLog(log_file, program) if log_file is not None else None
-        told = log.write if log is not None else None
-        proxy = ConnectProxy(
-            listen, access=access, connect_timeout_seconds=options.connect_timeout,
-            head_timeout_seconds=options.head_timeout, via=options.via, log=told, sockets=sockets,
-        )  # fmt: skip
-        try:
-            return serve(program, proxy, is_quiet=sockets is not None, carries_tunnels=True)
-        finally:
-            if log is not None:
-                log.close()
 
-    if public:
+def _warn(program: str, profile: Profile) -> None:
+    if profile.login is None and any(map(is_public, profile.listen.on)):
         say(program, "warning: it can be reached from other machines and asks for no login")
-    try:
-        if options.workers == 1:
-            return work()
-        # One name for all: a request that comes round to another worker has come round as well
-        options.via = options.via or f"relay-{secrets.token_hex(4)}"
-        return _serve_with_workers(program, listen, options.workers, work)
-    finally:
-        if log_file is not None and log_file is not sys.stdout:
-            log_file.close()
+    if profile.listen.admin is not None and is_public(profile.listen.admin):
+        say(program, "warning: --admin can be reached from other machines, and asks nobody who they are")
 
 
-def _serve_with_workers(program: str, listen: Sequence[Endpoint], workers: int, work: Work) -> int:
-    try:
-        bound = bind_for_workers(listen, workers)
-    except OSError as error:
-        raise SettingsError(f"--listen: {error.strerror or error}") from None
+class _Start:
+    """One start of the command, as one process or as several."""
 
-    def announce() -> None:
-        for sock in bound[0]:
-            say(program, f"listening on {bound_endpoint(sock)}")
-
-    status = run_workers(bound, work, announce)
-    say(program, "stopped")
-    return status
-
-
-class _AccessLog:
-    """One JSON object per line. A full disk, a slow reader or one that has gone does not stop the proxy."""
-
-    def __init__(self, file: TextIO, program: str) -> None:
+    def __init__(self, program: str, options: argparse.Namespace, profile: Profile) -> None:
         self._program = program
-        self._lines = LineLog(file.fileno(), self._has_failed, lambda lost: json.dumps({"lost_lines": lost}))
-        self.close = self._lines.close
+        self._options = options
+        self._profile = profile
+        self._log_file = open_log(profile.log.file)
+        self._admin = self._bind_admin()
+        self._own = [bound_endpoint(self._admin)] if self._admin is not None else []
 
-    def write(self, entry: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(entry))
+    def run(self) -> int:
+        try:
+            if self._own:
+                say(self._program, f"admin on http://{self._own[0]}")
+            if self._options.workers == 1:
+                return self._serve(Ties(admin=self._admin))
+            return self._run_workers(self._options.workers)
+        finally:
+            if self._admin is not None:
+                self._admin.close()
+            if self._log_file is not None and self._log_file is not sys.stdout:
+                self._log_file.close()
 
-    def _has_failed(self, error: OSError) -> None:
-        say(self._program, f"--access-log: cannot write any more: {error.strerror}")
+    def _bind_admin(self) -> socket.socket | None:
+        endpoint = self._profile.listen.admin
+        if endpoint is None:
+            return None
+        try:
+            first, *others = listen_on([endpoint])
+        except OSError as error:
+            raise SettingsError(f"--admin: {error.strerror or error}") from None
+        for sock in others:
+            sock.close()
+        return first
+
+    def _read_again(self) -> Profile:
+        """The profile as the file has it now, with the Via that was made up at the start."""
+        profile = profile_of(self._options)
+        via = profile.listen.via or self._profile.listen.via
+        return replace(profile, listen=replace(profile.listen, via=via))
+
+    def _serve(self, ties: Ties) -> int:
+        service = ProxyService(
+            self._program, self._profile, ties, self._log_file, self._own, self._read_again
+        )
+        reload = service.reload if self._options.config is not None else None
+        try:
+            return serve(
+                self._program, service, is_quiet=ties.sockets is not None, carries_tunnels=True,
+                drain=service.drain, reload=reload,
+            )  # fmt: skip
+        finally:
+            service.close_log()
+
+    def _run_workers(self, workers: int) -> int:
+        try:
+            bound = bind_for_workers(self._profile.listen.on, workers)
+        except OSError as error:
+            raise SettingsError(f"--listen: {error.strerror or error}") from None
+        pairs = make_pairs(workers) if self._admin is not None else []
+
+        def work(sockets: Sequence[socket.socket]) -> int:
+            number = next(at for at, own in enumerate(bound) if own is sockets)
+            return self._serve(_ties(number, sockets, self._admin, pairs))
+
+        def announce() -> None:
+            for sock in bound[0]:
+                say(self._program, f"listening on {bound_endpoint(sock)}")
+            for pair in pairs:
+                for sock in pair:
+                    sock.close()
+
+        hangup = self._check_again if self._options.config is not None else None
+        status = run_workers(bound, work, announce, hangup)
+        say(self._program, "stopped")
+        return status
+
+    def _check_again(self) -> bool:
+        """Whether the workers should read the profile again; told once, and not by each of them."""
+        try:
+            profile = self._read_again()
+        except SettingsError as error:
+            say(self._program, f"not reloaded, all stays as it was: {error}")
+            return False
+        say(self._program, reloaded(self._profile, profile))
+        return True
+
+
+def _ties(
+    number: int,
+    sockets: Sequence[socket.socket],
+    admin: socket.socket | None,
+    pairs: Sequence[tuple[socket.socket, socket.socket]],
+) -> Ties:
+    """What worker `number` keeps; it closes what belongs to the others."""
+    if number == 0:
+        for _, theirs in pairs:
+            theirs.close()
+        return Ties(sockets, admin, [ours for ours, _ in pairs])
+    if admin is not None:
+        admin.close()
+    for at, (first, own) in enumerate(pairs, 1):
+        first.close()
+        if at != number:
+            own.close()
+    return Ties(sockets, sibling=pairs[number - 1][1] if pairs else None)
 
 
 def _probe(endpoint: Endpoint, program: str) -> int:
@@ -119,57 +176,3 @@ def _probe(endpoint: Endpoint, program: str) -> int:
         say(program, f"--probe: what answers on {endpoint} is not this proxy")
         return EXIT_BAD
     return EXIT_GOOD
-
-
-def _open_log(path: str | None) -> TextIO | None:
-    if path is None:
-        return None
-    if path == "-":
-        if sys.stdout is None:
-            raise SettingsError("--access-log: stdout is closed; expected a file, or stdout open")
-        return sys.stdout
-    try:
-        return Path(path).open("a", encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"--access-log: cannot write {path}: {error.strerror}") from None
-
-
-def worker_count(text: str) -> int:
-    """How many workers. Raises: argparse.ArgumentTypeError."""
-    workers = count(text)
-    if workers > MAX_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1 to {MAX_WORKERS}")
-    return workers
-
-
-def _parser(program: str) -> Parser:
-    parser = Parser(program, description="An HTTP proxy: CONNECT tunnels, and requests for http:// URIs.")
-    add_listen_option(parser, DEFAULT_LISTEN)
-    parser.add_argument(
-        "--allow-port", action="append", default=[], metavar="PORT[-PORT]",
-        help="refuse every other target port with 403; repeat or separate by commas (default: all allowed)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--allow-local", action="store_true",
-        help="let a proxy that listens beyond loopback reach targets on its own machine and link",
-    )  # fmt: skip
-    parser.add_argument(
-        "--connect-timeout", type=seconds, default=CONNECT_TIMEOUT_SECONDS, metavar="SECONDS",
-        help="for name lookup and TCP connect to a target, then 504 (default 10)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--head-timeout", type=seconds, default=HEAD_TIMEOUT_SECONDS, metavar="SECONDS",
-        help="cut off a client that has not sent a whole request head (default 30)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--workers", type=worker_count, default=1, metavar="N",
-        help="processes that share the listeners, for more than one core (default 1)",
-    )  # fmt: skip
-    parser.add_argument("--via", metavar="NAME", help="name in Via fields (default: a random one)")
-    parser.add_argument(
-        "--access-log", metavar="FILE", help="append one JSON line per tunnel or request; - is stdout"
-    )
-    parser.add_argument(
-        "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
-    )
-    return parser

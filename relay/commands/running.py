@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -36,7 +36,11 @@ def say(program: str, text: str) -> None:
 
     A reader that has gone stops nothing, and while we serve, one that is slow does not either.
     """
-    line = f"{program}: {text}"
+    say_line(program, f"{program}: {text}")
+
+
+def say_line(program: str, line: str) -> None:
+    """As `say`, but the line as it is, for programs that read it."""
     try:
         is_ours = sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):
@@ -48,20 +52,25 @@ def say(program: str, text: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
 
+Drain = Callable[[asyncio.Event], Awaitable[None]]
+Reload = Callable[[], Awaitable[None]]
+
+
 def serve(
-    program: str,
-    service: AbstractAsyncContextManager[Any],
-    *,
-    is_quiet: bool = False,
-    carries_tunnels: bool = False,
-) -> int:
+    program: str, service: AbstractAsyncContextManager[Any], *, is_quiet: bool = False,
+    carries_tunnels: bool = False, drain: Drain | None = None, reload: Reload | None = None,
+    last_words: Callable[[], None] | None = None,
+) -> int:  # fmt: skip
     """Start `service`, print one line per listener unless quiet, and end cleanly on SIGINT and SIGTERM.
 
+    Args:   drain: awaited on SIGTERM, before the end; its event is set by SIGINT, and by a second SIGTERM.
+            reload: awaited on SIGHUP; without it SIGHUP ends the process, as SIGINT does.
+            last_words: called when the service has ended, before the last line.
     Raises: SettingsError when it cannot listen.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory(carries_tunnels)) as runner:
-            runner.run(_serve(program, service, is_quiet))
+            runner.run(_serve(program, service, is_quiet, drain, reload, last_words))
     except OSError as error:
         raise SettingsError(f"--listen: {error.strerror or error}") from None
     return EXIT_GOOD
@@ -85,19 +94,76 @@ def _loop_factory(carries_tunnels: bool) -> Callable[[], asyncio.AbstractEventLo
     return factory
 
 
-async def _serve(program: str, service: AbstractAsyncContextManager[Any], is_quiet: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A closed terminal (SIGHUP) must not look like a clean end to those behind open tunnels; nohup(1)
-        # has it ignored
-        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
-            loop.add_signal_handler(number, stop.set)
+class _Signals:
+    """What signals have asked for."""
+
+    def __init__(self, reload: Reload | None) -> None:
+        self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self._hangup = asyncio.Event()
+        self._reload = reload
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # A closed terminal must not look like a clean end to those behind open tunnels; nohup(1) has it
+            # ignored
+            loop.add_signal_handler(signal.SIGHUP, self._interrupt)
+
+    def _terminate(self) -> None:
+        if self.stop.is_set():
+            self.at_once.set()
+        self.stop.set()
+
+    def _interrupt(self) -> None:
+        self.at_once.set()
+        self.stop.set()
+
+    async def reload_on_hangup(self) -> None:
+        """One reload after the other; hang-ups meanwhile are one more."""
+        while self._reload is not None:
+            await self._hangup.wait()
+            self._hangup.clear()
+            await self._reload()
+
+
+async def _serve(
+    program: str, service: AbstractAsyncContextManager[Any], is_quiet: bool,
+    drain: Drain | None, reload: Reload | None, last_words: Callable[[], None] | None,
+) -> None:  # fmt: skip
+    signals = _Signals(reload)
     async with service as started:
         for endpoint in () if is_quiet else started.endpoints:
             say(program, f"listening on {endpoint}")
-        await stop.wait()
+        reloading = asyncio.create_task(signals.reload_on_hangup())
+        try:
+            await signals.stop.wait()
+            if drain is not None:
+                await drain(signals.at_once)
+        finally:
+            reloading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reloading
+    if last_words is not None:
+        last_words()
     if not is_quiet:
         say(program, "stopped")
     with contextlib.suppress(OSError):
         _stderr(program).close()
+
+
+def within(work: Callable[[], Coroutine[Any, Any, None]], limit_seconds: float) -> Drain:
+    """A drain that awaits `work` for at most so long, and not at all once it is to end at once."""
+
+    async def drain(at_once: asyncio.Event) -> None:
+        if at_once.is_set():
+            return
+        waiting = [asyncio.create_task(work()), asyncio.create_task(at_once.wait())]
+        await asyncio.wait(waiting, timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    return drain

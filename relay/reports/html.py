@@ -40,7 +40,7 @@ def _parts(told: Told) -> list[dict[str, object]]:
         {
             "name": name,
             "y": 10 + 80 * index,
-            "broken": kind == at,
+            "broken": kind == at and (kind != "proxy" or index == told.hop + 1),
             "cut_after": at == "way" and index == link,
             "last": index == len(names) - 1,
         }

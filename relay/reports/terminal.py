@@ -90,8 +90,9 @@ def _path(told: Told) -> Text:
     for index, (name, kind) in enumerate(parts):
         broken_link = is_before and at == "way" and index == _link(told)
         line.append(" --X-- " if broken_link else " ----- ", "bold red" if broken_link else "")
-        line.append(f"[{name}]", "bold red" if at == kind else "bold")
-        if at == kind:
+        is_broken = at == kind and (kind == "server" or index == told.hop)
+        line.append(f"[{name}]", "bold red" if is_broken else "bold")
+        if is_broken:
             line.append(" <- here", "bold red")
         is_before = is_before and not broken_link
     if at in ("client", "dns"):

@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.lab.network import CLIENT, FIREWALL, ROUTER, SERVER, Network, listening, network
+from tests.path.checked import keep
 from tests.path.real import RUN_SECONDS, SCRIPTS, Tool, environment
 
 PORT = "tcp dport 5000"
@@ -36,6 +38,7 @@ def check(lab: Network, *arguments: str) -> dict[str, Any]:
 
 
 def assert_named(document: dict[str, Any], expected: str) -> None:
+    keep(expected, document["record"])
     named = [cause["id"] for cause in document["diagnosis"]["causes"]]
     told = [f"{one['question']}: {one['outcome']} ({one['words']})" for one in document["record"]["findings"]]
     assert (1, expected) == (document["status"], named[0] if named else None), "\n".join([*told, f"{named}"])
@@ -49,6 +52,7 @@ def evidence(document: dict[str, Any], question: str) -> dict[str, Any]:
 def test_nothing_in_the_way(lab: Network) -> None:
     """Through two routers no alarm is raised."""
     document = check(lab, SERVER)
+    keep("", document["record"])
     assert (0, "good", []) == (
         document["status"],
         document["diagnosis"]["verdict"],
@@ -170,3 +174,75 @@ def test_the_client_is_where_it_should_be(lab: Network) -> None:
     lab.rules("firewall", f"{PORT} drop")
     document = check(lab, SERVER)
     assert CLIENT in document["diagnosis"]["sentence"]
+
+
+def test_everything_to_the_host_is_dropped(lab: Network) -> None:
+    """No port answers: a drop, a dead host and a hole in the routes look the same, and all are named."""
+    lab.rules("firewall", f"ip daddr {SERVER} drop")
+    document = check(lab, SERVER)
+    named = {cause["id"] for cause in document["diagnosis"]["causes"]}
+    assert {"fw-drop-syn", "host-down-remote", "route-blackhole"} <= named
+
+
+def test_a_port_is_dropped_and_others_are_not(lab: Network) -> None:
+    """The host answers on another port: it is neither off nor unreachable."""
+    lab.rules("firewall", f"{PORT} drop")
+    document = check(lab, SERVER)
+    named = {cause["id"] for cause in document["diagnosis"]["causes"]}
+    assert set() == {"host-down-remote", "route-blackhole"} & named
+    assert "fw-drop-syn" in named
+
+
+def test_our_own_firewall_drops(lab: Network) -> None:
+    """Not even the first router answers: this machine is among the suspects."""
+    lab.rules("client", f"{PORT} drop", hook="output")
+    document = check(lab, SERVER)
+    assert "client-local-firewall-drop" in {cause["id"] for cause in document["diagnosis"]["causes"]}
+    assert 1 == document["status"]
+
+
+def test_something_takes_every_connection(lab: Network) -> None:
+    """The firewall redirects all ports to a listener of its own that says nothing: open proves nothing."""
+    listener = (
+        "import socket\ns = socket.create_server(('0.0.0.0', 7))\nprint('ready', flush=True)\n"
+        "while True: s.accept()[0].detach()"
+    )
+    command = lab.command("firewall", sys.executable, "-c", listener)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        nat = "type nat hook prerouting priority -100; policy accept;"
+        rule = f"ip daddr {SERVER} tcp dport 1-65535 redirect to :7"
+        rules = f"table ip n {{\nchain pre {{\n{nat}\n{rule}\n}}\n}}\n"
+        lab.run("firewall", "nft", "-f", "-", stdin=rules)
+        assert_named(check(lab, SERVER), "syn-proxy")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_proxy_that_is_rejected(lab: Network) -> None:
+    """The device that rejects it is named."""
+    lab.rules("firewall", "ip protocol tcp tcp dport 3128 reject with icmp type admin-prohibited")
+    document = check(lab, "-x", f"http://{SERVER}:3128", "10.9.9.9")
+    assert_named(document, "fw-reject-admin")
+    assert FIREWALL in document["diagnosis"]["headline"]
+
+
+def test_the_way_behind_the_proxy_is_dropped(lab: Network) -> None:
+    """Our proxy stands at the router; behind it the port is dropped, others answer."""
+    lab.rules("firewall", f"{PORT} drop")
+    arguments = ["proxy", "--allow-local", "--listen", f"{ROUTER}:3128", "--connect-timeout", "2"]
+    with listening(lab, "router", SCRIPTS / "relay", *arguments):
+        document = check(lab, "-x", f"http://{ROUTER}:3128", SERVER)
+    assert_named(document, "proxy-upstream-timeout")
+
+
+def test_the_way_behind_a_slow_proxy_is_dropped(lab: Network) -> None:
+    """The proxy waits longer than we do: other ports are answered, so it is not the proxy that hangs."""
+    lab.rules("firewall", f"{PORT} drop")
+    arguments = ["proxy", "--allow-local", "--listen", f"{ROUTER}:3128", "--connect-timeout", "60"]
+    with listening(lab, "router", SCRIPTS / "relay", *arguments):
+        document = check(lab, "-x", f"http://{ROUTER}:3128", SERVER)
+    assert_named(document, "proxy-upstream-timeout")

@@ -69,6 +69,13 @@ def test_a_broken_path(check: Check, closed: Endpoint) -> None:
         assert words in out
 
 
+def test_no_time_is_no_verdict(check: Check, server: Endpoint) -> None:
+    """Status 3 where nothing could be tested, and not a fault of the path."""
+    status, out, err = check(server, "--timeout", "0.000001")
+    assert (3, "") == (status, err)
+    assert "UNKNOWN" in out
+
+
 def test_explain(check: Check, closed: Endpoint) -> None:
     """For each excluded cause the observation that excluded it."""
     _, out, _ = check(closed, "--explain")

@@ -199,6 +199,13 @@ def test_a_fault_that_no_cause_fits_is_still_a_fault() -> None:
     assert "connect" == (diagnosis.unexplained.question if diagnosis.unexplained else None)
 
 
+def test_a_way_that_was_not_walked_to_its_end_is_no_verdict() -> None:
+    """All that was asked is well, but nobody has answered a packet: nothing can be said."""
+    answers = {"route": "direct", "resolve": "literal", "connect": "open"}
+    assert Verdict.UNTESTED == diagnose(record(answers), CATALOGUE).verdict
+    assert Verdict.GOOD == diagnose(record({**answers, "ping": "answered"}), CATALOGUE).verdict
+
+
 def test_no_answers_are_no_verdict() -> None:
     """Nothing asked, nothing said."""
     assert Verdict.UNTESTED == diagnose(record({}), CATALOGUE).verdict

@@ -16,7 +16,7 @@ CHUNKED = (
     b"5;x=y\r\nhello\r\n0a\r\n0123456789\r\n000\r\nX: 1\r\n\r\n"
 )
 CONNECT = b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"
-CONNECT_SEEN = b"CONNECT relay:1 HTTP/1.1\r\nHost: relay\r\n\r\n"
+CONNECT_SEEN = b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
 
 
 def body_of(seen: bytes) -> bytes:

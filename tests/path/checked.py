@@ -1,9 +1,14 @@
 """Check a path inside a test, and say what came of it when it is not what was expected."""
 
 import asyncio
+import json
+import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from protocol.sealing import Key
 from relay.catalogue import causes
@@ -46,12 +51,28 @@ async def check(target: Endpoint, *proxies: str, key: Key | None = None, seconds
 
 
 def assert_named(checked: Checked, cause: str) -> None:
+    keep(cause, checked.found.as_dict())
     assert (Verdict.BROKEN, cause) == (checked.diagnosis.verdict, checked.cause), checked.told
 
 
 def assert_good(checked: Checked) -> None:
+    keep("", checked.found.as_dict())
     assert (Verdict.GOOD, []) == (checked.diagnosis.verdict, checked.named), checked.told
     assert checked.found.connections <= 30
+
+
+def keep(cause: str, record: dict[str, Any]) -> None:
+    """Keep what was seen as a test vector, "" for a good path, when RECORD_CHECKS names a folder.
+
+    `tests/vectors/checks.py FOLDER` makes tests/vectors/checks.json of them.
+    """
+    folder = os.environ.get("RECORD_CHECKS")
+    name = re.sub(
+        r"[^a-z0-9]+", "-", os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" (")[0].lower()
+    )
+    if folder:
+        vector = {"name": name.strip("-"), "cause": cause, "record": record}
+        Path(folder, f"{name}.json").write_text(json.dumps(vector), "utf-8")
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -189,7 +189,9 @@ class RelayCommand:
 
 
 @contextlib.contextmanager
-def relay_command(*arguments: str, listen: Endpoint | None = None, **env: str) -> Iterator[RelayCommand]:
+def relay_command(
+    *arguments: str, listen: Endpoint | str | None = None, **env: str
+) -> Iterator[RelayCommand]:
     """Start `relay ARGUMENTS --listen ...`, wait until it says where it listens; `stop` it in the end."""
     listen = listen or Endpoint(loopback_host(), 0)
     process = subprocess.Popen(
@@ -198,7 +200,7 @@ def relay_command(*arguments: str, listen: Endpoint | None = None, **env: str) -
         stderr=subprocess.PIPE,
         env=environment(**env),
     )
-    command = RelayCommand(process, listen)
+    command = RelayCommand(process, listen if isinstance(listen, Endpoint) else Endpoint(loopback_host(), 0))
     try:
         assert process.stderr is not None
         for line in process.stderr:

@@ -4,10 +4,14 @@ import asyncio
 import socket
 import struct
 from asyncio import StreamReader, StreamWriter
+from dataclasses import replace
 
 import pytest
 
 from protocol.sealing import Key
+from relay.check import CHECKS, Trip
+from relay.finding import Finding
+from relay.report import Told
 from relay.route import Endpoint
 from tests.path import peers
 from tests.path.checked import assert_good, assert_named, check, read_head, serving, until_end
@@ -303,6 +307,54 @@ async def test_a_server_that_resets_on_a_packet() -> None:
 
     async with serving(reset) as target:
         assert_named(await check(target), "server-reset-after-frame")
+
+
+async def test_a_chain_is_good(far: FarEnd, our_proxy: OurProxy, tool: Tool) -> None:
+    """Two proxies, one behind the other."""
+    with peers.apache(tool) as second:
+        assert_good(await check(far.server.endpoint, our_proxy.url, second.url))
+
+
+async def test_the_second_proxy_of_a_chain_refuses(far: FarEnd, our_proxy: OurProxy, tool: Tool) -> None:
+    """The one that has refused is named, not the first."""
+    with peers.squid(tool, allow_ports="443") as second:
+        checked = await check(far.server.endpoint, our_proxy.url, second.url)
+    assert_named(checked, "proxy-port-policy")
+    assert second.url in Told(checked.found, checked.diagnosis).headline
+
+
+async def test_the_second_proxy_of_a_chain_is_not_there(
+    far: FarEnd, our_proxy: OurProxy, closed_port: Endpoint
+) -> None:
+    """The first one says that it cannot reach it."""
+    checked = await check(far.server.endpoint, our_proxy.url, f"http://{closed_port}")
+    assert checked.cause in ("proxy-upstream-refused", "proxy-next-hop"), checked.told
+
+
+async def test_a_check_that_fails_itself_takes_no_verdict_with_it(
+    far: FarEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of one check is told as untested, and the rest is judged."""
+
+    async def defect(trip: Trip) -> Finding:
+        """Fail."""
+        raise LookupError("a defect")
+
+    monkeypatch.setitem(CHECKS, "half-close", replace(CHECKS["half-close"], run=defect))
+    checked = await check(far.server.endpoint)
+    assert_good(checked)
+    (failed,) = [one for one in checked.found.findings if one.question == "half-close"]
+    assert ("untested", "the check itself failed: LookupError: a defect") == (failed.outcome, failed.words)
+
+
+async def test_no_more_connections_than_a_run_may(
+    closed_port: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go beyond the limit is not asked, and says so."""
+    monkeypatch.setattr("relay.check.MAX_CONNECTIONS", 1)
+    checked = await check(closed_port)
+    assert 1 == checked.found.connections
+    assert "untested" in {one.outcome for one in checked.found.findings}, checked.told
 
 
 async def test_an_unknown_name() -> None:

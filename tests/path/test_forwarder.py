@@ -1,20 +1,24 @@
 """`relay tunnel`: unmodified clients, a real proxy in the middle, and failures that they must see."""
 
 import asyncio
+import json
 import re
+import signal
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
 from protocol.packet import Packet
 from relay.framework_client import FrameworkClient
 from relay.journal import Ended
+from relay.recording import read_recordings
 from relay.route import Endpoint, Route
 from tests.path import peers
-from tests.path.conftest import FarEnd
+from tests.path.conftest import LOOPBACK, FarEnd
 from tests.path.ends import FIN, RST, connected, end_of, read_to_end
 from tests.path.origin import digest, digest_after_end, echo_counted, some_bytes, tcp_server
 from tests.path.real import (
@@ -201,3 +205,93 @@ async def test_a_proxy_that_is_stopped(far: FarEnd) -> None:
                 await asyncio.to_thread(proxy.stop)
                 assert (b"", RST) == await read_to_end(sock)
         assert [Ended.CLIENT_RESET] * 2 == [(await far.record()).ended for _ in range(2)]
+
+
+# several listeners, SIGTERM, records, JSON
+
+
+async def test_pairs_and_a_record(squid: Daemon, far: FarEnd, tmp_path: Path) -> None:
+    """`--listen PORT=TARGET` on the command line; totals with -v; a ping in the record; mode 0600."""
+    record = tmp_path / "record.jsonl"
+    target = far.server.endpoint
+    arguments = ("-x", squid.url, "-v", "--record", str(record), "--listen", f"127.0.0.1:0={target}")
+    with relay_command("tunnel", *arguments, listen=f"{LOOPBACK}={target}") as local:
+        ran = await ping("-c", "2", "-i", "0.01", str(local.endpoint))
+        await far.record()
+        local.stop()
+    assert (0, "") == (ran.status, ran.stderr)
+    [found] = read_recordings(str(record))
+    assert (88, 88) == (len(found.up.data), len(found.down.data))
+    assert (str(target), (squid.url,)) == (found.target, found.via)
+    assert "relay tunnel: 1 connections, 0 failed; 88 bytes up, 88 down\n" in local.stderr
+
+
+async def test_failures_as_json(closed_port: Endpoint, far: FarEnd) -> None:
+    """One object a line, in the place of the sentence; the same for --stdio."""
+    options = ("-x", f"http://{closed_port}", "--json")
+    with tunnel(far.server.endpoint, *options) as local:
+        assert (b"", RST) == await end_of(local.endpoint)
+        local.stop()
+    lines = [line for line in local.stderr.splitlines() if line.startswith("{")]
+    [listened] = [json.loads(line) for line in lines]
+    ran = await relay("tunnel", "--stdio", *options, str(far.server.endpoint))
+    alone = json.loads(ran.stderr)
+    assert 1 == ran.status
+    assert listened["failure"] == alone["failure"]
+    assert ("connect", "refused", 0, "proxy") == tuple(
+        alone["failure"][name] for name in ("stage", "reason", "hop", "role")
+    )
+
+
+async def test_sigterm_drains(far: FarEnd) -> None:
+    """What is open goes on until it ends, and the program ends with it, long before its grace is over."""
+    with tunnel(far.server.endpoint, "--grace", "60") as local:
+        async with FrameworkClient(Route(local.endpoint)) as client:
+            await client.ping()
+            local.process.send_signal(signal.SIGTERM)
+            while await is_open(local.endpoint):
+                await client.ping()
+            await client.ping()
+        await asyncio.to_thread(local.process.communicate, timeout=15)
+    assert 0 == local.process.returncode
+
+
+async def test_a_second_signal_waits_for_nobody(far: FarEnd) -> None:
+    """SIGTERM, then SIGINT: at once."""
+    with tunnel(far.server.endpoint, "--grace", "60") as local:
+        with await connected(local.endpoint) as sock:
+            local.process.send_signal(signal.SIGTERM)
+            while await is_open(local.endpoint):
+                pass
+            local.process.send_signal(signal.SIGINT)
+            assert (b"", RST) == await read_to_end(sock)
+        await asyncio.to_thread(local.process.communicate, timeout=15)
+
+
+async def is_open(endpoint: Endpoint) -> bool:
+    def connects() -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex((endpoint.host, endpoint.port)) == 0
+
+    return await asyncio.to_thread(connects)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stdio"], "expected TARGET with --stdio"),
+        (["--listen", "127.0.0.1:0"], "--listen: '127.0.0.1:0' leads nowhere; expected HOST:PORT=TARGET"),
+        (["--listen", "0=far:0"], "--listen: port 0 in 'far:0'; expected 1 to 65535"),
+        (["far:1", "--listen", "0=far:2"], "TARGET: every --listen has a target of its own; expected none"),
+        (["far:1", "--stdio", "--record", "x"], "--record: records what is forwarded from --listen"),
+        (["far:1", "--listen", "0", "--record", "/nosuch/x"], "--record: cannot write '/nosuch/x': No"),
+        (["far:1", "--listen", "0", "--limit", "x=1"], "argument --limit: 'x=1'; expected STAGE=SECONDS"),
+        (["far:1", "--listen", "0", "--limit", "tls=0"], "argument --limit: '0'; expected seconds above 0"),
+    ],
+)  # fmt: skip
+async def test_wrong_usage(arguments: list[str], words: str) -> None:
+    """One line, status 2."""
+    ran = await relay("tunnel", *arguments)
+    assert 2 == ran.status
+    assert ran.stderr.startswith(f"relay tunnel: {words}"), ran.stderr
+    assert 1 == ran.stderr.count("\n")

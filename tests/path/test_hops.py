@@ -1,17 +1,23 @@
 """Every kind of hop against a real peer, alone and in chains, by asyncio and by threads."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import trustme
 
-from relay.route import Endpoint
+from protocol.packet import Packet
+from relay.blocking import BlockingPackets, open_tunnel
+from relay.framework_client import FrameworkClient
+from relay.route import Endpoint, Hop, Route
 from tests.path import hop_peers, peers
 from tests.path.conftest import FarEnd
+from tests.path.origin import some_bytes
 from tests.path.real import SCRIPTS, Daemon, Ran, Tool, ping, relay_command, run
 from tests.path.test_real_proxies import failing_ping
 
@@ -340,3 +346,27 @@ async def test_ssh_through_a_chain(
         "-p", str(where.port), f"{sshd.user}@{where.host}", "cat", stdin=body,
     )  # fmt: skip
     assert (0, body) == (ran.status, ran.stdout), ran.stderr
+
+
+@pytest.mark.parametrize("kind", ["nghttpx", "microsocks", "stunnel"])
+async def test_a_megabyte_there_and_back(
+    kind: str, start: Callable[[str], tuple[str, str]], certificates: Certificates, far: FarEnd
+) -> None:
+    """More than any window or buffer holds, up and down at the same time, by asyncio and by threads."""
+    url, _ = start(kind)
+    hop = replace(Hop.parse(url), ca_file=certificates.ca, http2=True)
+    route = Route(far.server.endpoint, (hop,))
+    body = some_bytes(3_000_000)
+    async with FrameworkClient(route) as client:
+        reply = await client.request(Packet.echo(body))
+    assert body == reply.argument
+
+    def by_threads() -> bytes:
+        packets = BlockingPackets(open_tunnel(route))
+        try:
+            packets.send(Packet.echo(body))
+            return packets.receive()[0].argument
+        finally:
+            packets.close()
+
+    assert body == await asyncio.to_thread(by_threads)

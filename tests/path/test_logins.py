@@ -16,7 +16,7 @@ import relay.blocking
 import relay.tunnel
 from protocol.packet import Packet
 from relay.failure import ProxyRefused, Reason, RelayError, Stage
-from relay.logins import LoginRules
+from relay.login_rules import LoginRules
 from relay.packet_stream import PacketStream
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace

@@ -1,0 +1,256 @@
+"""Answering: what a proxy does with each connection and each request, from the first byte to the log."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from relay.absolute_form import forward
+from relay.client_request import ClientRequest
+from relay.connect_tunnel import Tunnel
+from relay.data_plane import DataPlane
+from relay.dial import reset_socket
+from relay.dialler import Dialler
+from relay.exchange import Forwarded
+from relay.failure import RelayError
+from relay.fields import names_us
+from relay.gatekeeper import Gatekeeper, RefusesAt
+from relay.login_gate import StepRefused
+from relay.outcomes import Asking, Outcomes
+from relay.refusal import Refusal, unreachable, went_in_a_circle
+from relay.refused import Refused, linger_close
+from relay.route import Endpoint
+from relay.stream import SocketStream
+from relay.turned_away import TurnedAway
+
+
+class Answering:
+    """Args: keeper: lets requests in. outcomes: told how each ended. via: our name in Via fields."""
+
+    def __init__(self, keeper: Gatekeeper, outcomes: Outcomes, via: str) -> None:
+        self.tunnels: dict[Tunnel, Asking] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.is_stopping = False
+        self.is_draining = False
+        self._keeper = keeper
+        self._outcomes = outcomes
+        self._via = via
+        self.plane = DataPlane()
+        self._turned_away: set[TurnedAway] = set()
+
+    def begin(self, dialler: Dialler) -> None:
+        """Answer from now on. The dialler knows the listeners, which are bound late."""
+        self.is_stopping = self.is_draining = False
+        self.dialler = dialler
+
+    async def aclose(self) -> None:
+        """Reset every tunnel, and every connection that is being closed."""
+        self.is_stopping = True
+        for turned in list(self._turned_away):
+            turned.abort()
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.plane.aclose()
+
+    def enter(self, peer: str, transport: asyncio.BaseTransport) -> bool:
+        """Let a connection in, or turn it away with the reason."""
+        refusal = self._keeper.door.refuses_connection(peer)
+        if refusal is None:
+            self._keeper.door.take(peer)
+            return True
+        if self._outcomes.metrics is not None:
+            self._outcomes.metrics.turned_away += 1
+        self._outcomes.ended(Asking(peer), int(refusal.status), "refused", refusal=refusal)
+        TurnedAway(transport, refusal.reply(), self._turned_away)
+        return False
+
+    def leave(self, peer: str) -> None:
+        """A connection that was let in has ended, or somebody else has its socket now."""
+        self._keeper.door.give_back(peer)
+
+    async def answer(self, request: ClientRequest) -> bool:
+        """Answer one request; return whether its connection goes on."""
+        asking = self._outcomes.asking(request)
+        try:
+            refuses_at = await self._keeper.admit(request, asking)
+            if asking.method == "CONNECT":
+                await self._open_tunnel(request, asking, refuses_at)
+                return False
+            return await self._forward(request, asking, refuses_at)
+        except StepRefused as error:
+            return await self._go_on_with_login(request, asking, error.refusal)
+        except Refused as error:
+            await self.refuse(request, error.refusal, asking)
+            return False
+
+    async def _open_tunnel(
+        self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None
+    ) -> None:
+        target = request.head.to
+        assert isinstance(target, Endpoint)
+        if names_us(request.head, self._via):
+            raise Refused(went_in_a_circle())
+        door = self._keeper.door
+        if refusal := door.refuses_tunnel(request.peer):
+            raise Refused(refusal)
+        tunnel = self.opening(asking, target)
+        try:
+            sock, early = await request.take_over()
+        except BaseException:
+            self._forget(tunnel)
+            raise
+
+        def if_never_run() -> None:
+            reset_socket(sock)
+            if tunnel in self.tunnels:
+                self._tunnel_ended(tunnel)
+
+        # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
+        self._begin(tunnel.run(sock, early, self._dial_for(asking, refuses_at), self.plane), if_never_run)
+
+    def opening(self, asking: Asking, target: Endpoint) -> Tunnel:
+        """Count a tunnel that is being dialled; its own `on_end` ends it."""
+        tunnel = Tunnel(asking.client, target, asking.began_seconds, self._tunnel_ended)
+        self.tunnels[tunnel] = asking
+        self._keeper.door.take_tunnel(asking.client)
+        return tunnel
+
+    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+        """Tell the client of a tunnel, whose socket is ours to close, that its target was not reached."""
+
+        def if_never_run() -> None:
+            reset_socket(sock)
+            self._tunnel_ended(tunnel)
+
+        self._begin(tunnel.refuse(sock, unreachable(error)), if_never_run)
+
+    def _dial_for(
+        self, asking: Asking, refuses_at: RefusesAt | None
+    ) -> Callable[[Endpoint], Coroutine[Any, Any, SocketStream]]:
+        outcomes = self._outcomes
+
+        async def dial(target: Endpoint) -> SocketStream:
+            began_seconds = time.monotonic()
+            stream = await self.dialler.dial(target, refuses_at)
+            if outcomes.metrics is not None:
+                outcomes.metrics.dials.see(time.monotonic() - began_seconds)
+            if outcomes.has_details:
+                with contextlib.suppress(OSError):
+                    asking.reached = str(stream.fileno_socket().getpeername()[0])
+            return stream
+
+        return dial
+
+    def _forget(self, tunnel: Tunnel) -> Asking:
+        self._keeper.door.give_back_tunnel(tunnel.client)
+        return self.tunnels.pop(tunnel)
+
+    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+        asking = self._forget(tunnel)
+        self._outcomes.ended(
+            asking, tunnel.status, tunnel.ended, tunnel.counters.up, tunnel.counters.down,
+            refusal=tunnel.refusal, **_way(tunnel),
+        )  # fmt: skip
+
+    async def _forward(self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None) -> bool:
+        done = Forwarded()
+
+        def tell() -> None:
+            self._outcomes.ended(asking, done.status, done.ended, done.bytes_up, done.bytes_down)
+
+        try:
+            await forward(
+                request, done, dial=self._dial_for(asking, refuses_at), via=self._via,
+                answer_seconds=self._keeper.door.limits.answer_timeout_seconds,
+            )  # fmt: skip
+        except ConnectionError:
+            done.ended, done.keep_alive = "client-reset", False
+        except asyncio.CancelledError:
+            tell()
+            raise
+        tell()
+        keeps_alive = done.keep_alive and not self.is_draining
+        if not keeps_alive:
+            await self._close(request, b"")
+        return keeps_alive
+
+    async def _go_on_with_login(self, request: ClientRequest, asking: Asking, refusal: Refusal) -> bool:
+        """Answer a step of a login; the next one must come over the same connection.
+
+        RFC 9931 section 8 wants a refused CONNECT closed, because of bytes that a client may have sent
+        behind it: where there are any, and where a body has not been read, it is.
+        """
+        can_go_on = request.head.keeps_alive and request.body_is_whole and not request.has_early
+        if not can_go_on or self.is_draining:
+            await self.refuse(request, refusal, asking)
+            return False
+        try:
+            with_body = asking.method != "HEAD"
+            await request.write(refusal.reply(with_body=with_body, keeps_alive=True))
+        except ConnectionError:
+            self._outcomes.ended(asking, 0, "client-reset", refusal=refusal)
+            return False
+        self._outcomes.ended(asking, int(refusal.status), "refused", refusal=refusal)
+        return True
+
+    async def refuse(
+        self, request: ClientRequest, refusal: Refusal, asking: Asking | None = None
+    ) -> None:
+        asking = asking or self._outcomes.asking(request)
+        status, ended = 0, "client-reset"
+        reply = refusal.reply(with_body=asking.method != "HEAD")
+        if request.has_answered:
+            # A second reply would look like part of the first: the client must see that it is broken
+            request.abort()
+            ended = "broken"
+        elif await self._close(request, reply):
+            status, ended = int(refusal.status), "refused"
+        self._outcomes.ended(asking, status, ended, refusal=refusal)
+
+    async def _close(self, request: ClientRequest, reply: bytes) -> bool:
+        """Send the last bytes and close in the background; False when the client has gone."""
+        door = self._keeper.door
+        with contextlib.suppress(ConnectionError):
+            sock, _ = await request.take_over()
+            door.take(request.peer)
+
+            def if_never_run() -> None:
+                reset_socket(sock)
+
+            self._begin(linger_close(sock, reply), if_never_run, lambda: door.give_back(request.peer))
+            return True
+        return False
+
+    def _begin(
+        self, work: Coroutine[Any, Any, None], if_never_run: Callable[[], None],
+        at_the_end: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Run what owns a client's socket; a task that is cancelled early never comes to its own clean-up."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self.tasks.discard(task)
+            if task.cancelled():
+                if_never_run()
+            if at_the_end is not None:
+                at_the_end()
+
+        if self.is_stopping:
+            work.close()
+            if_never_run()
+            if at_the_end is not None:
+                at_the_end()
+            return
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(ended)
+
+
+def _way(tunnel: Tunnel) -> dict[str, str]:
+    """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
+    if tunnel.carriage is None:
+        return {}
+    return {"outgoing": tunnel.outgoing, "path": tunnel.carriage.path}

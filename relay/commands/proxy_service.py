@@ -1,0 +1,129 @@
+"""ProxyService: the proxy of one process, with its admin listener and log; it reads the profile again."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TextIO
+
+from relay.admin import Admin, answers_of
+from relay.commands.access_log import LogWriter
+from relay.commands.running import say
+from relay.failure import SettingsError
+from relay.log_format import WITH_DETAILS
+from relay.metrics import Metrics
+from relay.profile import Profile
+from relay.proxy import ConnectProxy
+from relay.route import Endpoint
+from relay.siblings import Siblings, answer_siblings
+
+
+@dataclass(frozen=True)
+class Ties:
+    """What one process gets from the parent.
+
+    sockets: listeners, None to bind them here. admin: the admin listener, where this process has it.
+    siblings: to the other workers, of the process that has it. sibling: to that one, of the others.
+    """
+
+    sockets: Sequence[socket.socket] | None = None
+    admin: socket.socket | None = None
+    siblings: Sequence[socket.socket] = field(default=())
+    sibling: socket.socket | None = None
+
+
+def reloaded(begun: Profile, now: Profile) -> str:
+    """What is said after a reload."""
+    is_all = begun.listen == now.listen and begun.log == now.log
+    is_all = is_all and begun.limits.head_timeout_seconds == now.limits.head_timeout_seconds
+    words = "; new values of [listen], [log] and the head timeout need a restart"
+    return "reloaded" + ("" if is_all else words)
+
+
+class ProxyService:
+    """Args: read_again: gives the profile as it is now; raises SettingsError."""
+
+    def __init__(
+        self, program: str, profile: Profile, ties: Ties, log_file: TextIO | None, own: Sequence[Endpoint],
+        read_again: Callable[[], Profile],
+    ) -> None:  # fmt: skip
+        self._program = program
+        self._profile = profile
+        self._ties = ties
+        self._read_again = read_again
+        self._metrics = Metrics() if own else None
+        self._log = LogWriter(log_file, profile.log, program) if log_file is not None else None
+        self._admin: Admin | None = None
+        self._answers: asyncio.Task[None] | None = None
+        self.proxy = ConnectProxy(
+            profile.listen.on,
+            access=profile.access,
+            limits=profile.limits,
+            login=profile.login,
+            via=profile.listen.via,
+            log=self._log.write if self._log is not None else None,
+            log_details=profile.log.format in WITH_DETAILS,
+            metrics=self._metrics,
+            own=own,
+            sockets=ties.sockets,
+        )
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where the proxy listens."""
+        return self.proxy.endpoints
+
+    async def __aenter__(self) -> Self:
+        await self.proxy.start()
+        ties = self._ties
+        if ties.admin is not None:
+            siblings = Siblings(ties.siblings) if ties.siblings else None
+            self._admin = Admin(self.proxy, ties.admin, siblings)
+            await self._admin.start()
+        if ties.sibling is not None:
+            self._answers = asyncio.create_task(
+                answer_siblings(ties.sibling, lambda word: answers_of(self.proxy, word))
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.proxy.aclose()
+        if self._admin is not None:
+            await self._admin.aclose()
+        if self._answers is not None:
+            self._answers.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._answers
+
+    def close_log(self) -> None:
+        """Give a slow reader of the log a moment."""
+        if self._log is not None:
+            self._log.close()
+
+    async def drain(self, at_once: asyncio.Event) -> None:
+        """What SIGTERM does before the end."""
+        if self._profile.listen.grace_seconds:
+            await self.proxy.drain(self._profile.listen.grace_seconds, at_once)
+
+    async def reload(self) -> None:
+        """What SIGHUP does: read the profile and its lists again; a broken one is told, the old one kept."""
+        if self._log is not None:
+            self._log.open_again()
+        try:
+            profile = await asyncio.to_thread(self._read_again)
+        except SettingsError as error:
+            self._count("failed")
+            say(self._program, f"not reloaded, all stays as it was: {error}")
+            return
+        await self.proxy.change(profile.access, profile.limits, profile.login)
+        self._count("done")
+        if self._ties.sockets is None:
+            say(self._program, reloaded(self._profile, profile))
+
+    def _count(self, outcome: str) -> None:
+        if self._metrics is not None:
+            self._metrics.reloads[outcome] += 1

@@ -1,0 +1,55 @@
+"""ProxyDesk: what the express lane asks of a proxy, and tells it."""
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from relay.admission import Admission, Admitted
+from relay.answering import Answering
+from relay.connect_tunnel import Tunnel
+from relay.failure import RelayError
+from relay.gatekeeper import Gatekeeper
+from relay.outcomes import Asking, Outcomes
+from relay.route import Endpoint
+
+if TYPE_CHECKING:
+    from relay.takeover import RawServer
+
+
+class ProxyDesk:
+    """Lets through only what nobody has to be asked about; all else goes to `server`."""
+
+    def __init__(
+        self, keeper: Gatekeeper, outcomes: Outcomes, answering: Answering, server: "RawServer"
+    ) -> None:
+        self._keeper = keeper
+        self._outcomes = outcomes
+        self._answering = answering
+        self._server = server
+        self._admission = Admission(keeper.access, answering.dialler)
+
+    def admit(self, authority: bytes) -> Admitted | None:
+        """Where the lane may dial at once."""
+        if not self._keeper.is_plain or self._outcomes.has_details:
+            return None
+        if self._admission.access is not self._keeper.access:
+            self._admission = Admission(self._keeper.access, self._answering.dialler)
+        return self._admission.admit(authority)
+
+    def opening(self, client: str, target: Endpoint) -> Tunnel:
+        """A tunnel is being dialled."""
+        asking = Asking(client, "CONNECT", str(target))
+        return self._answering.opening(asking, target)
+
+    def opened(self, tunnel: Tunnel) -> None:
+        """Its target has accepted."""
+        if self._outcomes.metrics is not None:
+            self._outcomes.metrics.dials.see(time.monotonic() - tunnel.began_seconds)
+
+    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+        """Tell its client, in the background."""
+        self._answering.could_not_open(tunnel, sock, error)
+
+    def hand_over(self, sock: socket.socket, data: bytes) -> None:
+        """Have aiohttp answer what the lane does not."""
+        self._server.take(sock, data)

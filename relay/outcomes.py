@@ -1,0 +1,87 @@
+"""Outcomes: tells the access log and the metrics how each tunnel and each request ended."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from relay.client_request import ClientRequest
+from relay.metrics import Metrics
+from relay.refusal import Refusal
+
+Entry = dict[str, Any]
+Log = Callable[[Entry], None]
+
+
+@dataclass
+class Asking:
+    """One request as log and metrics name it.
+
+    user: who has logged in. reached: the target's address. details: of the head, where a log wants them.
+    """
+
+    client: str
+    method: str = "-"
+    target: str = "-"
+    user: str | None = None
+    reached: str = ""
+    details: dict[str, str] = field(default_factory=dict)
+    began_seconds: float = field(default_factory=time.monotonic)
+
+
+class Outcomes:
+    """Args: log: called with one entry each. has_details: its format wants more than JSON has."""
+
+    def __init__(self, log: Log | None, metrics: Metrics | None, *, has_details: bool = False) -> None:
+        self.log = log
+        self.metrics = metrics
+        self.has_details = has_details
+
+    def asking(self, request: ClientRequest) -> Asking:
+        """What is known of a request when it comes."""
+        line = request.line
+        if line is None:
+            return Asking(request.peer)
+        asking = Asking(request.peer, line.method, line.target)
+        if self.has_details:
+            asking.details = _details(request)
+        return asking
+
+    def ended(
+        self, asking: Asking, status: int, ended: str, up: int = 0, down: int = 0,
+        refusal: Refusal | None = None, **more: str,
+    ) -> None:  # fmt: skip
+        """It has ended: by a reply with this status, or 0 when none came to the client."""
+        seconds = time.monotonic() - asking.began_seconds
+        if self.metrics is not None:
+            self.metrics.ended(asking.method, status, refusal.error if refusal else ended, up, down)
+            if asking.method == "CONNECT" and status == 200:
+                self.metrics.tunnels.see(seconds)
+        if self.log is None:
+            return
+        entry: Entry = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": asking.client, "method": asking.method, "target": asking.target, "status": status,
+            "bytes_up": up, "bytes_down": down, "ended": ended, **more,
+        }  # fmt: skip
+        if refusal is not None:
+            entry |= {"error": refusal.error, "words": refusal.words}
+        if asking.user is not None:
+            entry["user"] = asking.user
+        if self.has_details:
+            entry |= {**asking.details, "reached": asking.reached}
+        entry["seconds"] = round(seconds, 6)
+        self.log(entry)
+
+
+def _details(request: ClientRequest) -> dict[str, str]:
+    """What the combined format has beside the request line; a head that was refused early has none."""
+    line = request.line
+    found = {"version": "{}.{}".format(*line.version)} if line is not None else {}
+    if request.has_head:
+        for name in (b"referer", b"user-agent"):
+            values = request.head.values(name)
+            if values:
+                found[name.decode()] = values[0].decode("latin-1")
+    return found

@@ -1,0 +1,148 @@
+"""Profile: a corporate proxy in a file (TOML). The contract, and its strict reader.
+
+A table of the file is one entry of `TABLES`: its reader gets the table, the place for errors, and the folder
+that paths in it begin from, and gives the value of the field of the same name in `Profile`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from relay.access import Access
+from relay.failure import SettingsError
+from relay.limits import MAX_SECONDS, Limits
+from relay.login_gate import Login
+from relay.logins import LOGINS
+from relay.profile_access import read_access
+from relay.route import Endpoint
+from relay.toml_table import Between, Table, check_keys, fill, load_toml, read_keys, subtable
+from relay.users import read_users
+
+DEFAULT_LISTEN = (Endpoint("127.0.0.1", 3128),)
+LogFormat = Literal["json", "squid", "combined"]
+
+
+@dataclass(frozen=True)
+class Listen:
+    """[listen]: what needs a new start when it changes.
+
+    on: endpoints. via: our name in Via fields. admin: for health, metrics and the list of tunnels.
+    grace_seconds: how long SIGTERM lets open tunnels go on.
+    """
+
+    on: tuple[Endpoint, ...] = DEFAULT_LISTEN
+    via: str | None = None
+    admin: Endpoint | None = None
+    grace_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class AccessLog:
+    """[log]: `file` is a path, "-" for stdout, None for no log."""
+
+    file: str | None = None
+    format: LogFormat = "json"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A whole profile; what a file leaves out is as here. `login` None: nobody is asked who they are."""
+
+    listen: Listen = field(default_factory=Listen)
+    access: Access = field(default_factory=Access)
+    login: Login | None = None
+    limits: Limits = field(default_factory=Limits)
+    log: AccessLog = field(default_factory=AccessLog)
+
+
+Reader = Callable[[Table, str, Path], Any]
+
+
+def _read_listen(table: Table, where: str, folder: Path) -> Listen:
+    def listen(
+        *,
+        on: Annotated[tuple[str, ...], Between(1, 64)] | None = None,
+        via: Annotated[str | None, Between(1, 64)] = None,
+        admin: str | None = None,
+        grace_seconds: Annotated[float, Between(0, MAX_SECONDS)] = 0.0,
+    ) -> Listen:
+        return Listen(
+            tuple(Endpoint.parse(text, f"{where}: on") for text in on) if on else DEFAULT_LISTEN,
+            via,
+            Endpoint.parse(admin, f"{where}: admin") if admin is not None else None,
+            grace_seconds,
+        )
+
+    return fill(listen, table, where)
+
+
+def _read_login(table: Table, where: str, folder: Path) -> Login:
+    names = {name.lower(): name for name in LOGINS}
+    options = {
+        names[key]: subtable(value, f"{where}: {key}")
+        for key, value in table.items()
+        if key in names
+    }
+
+    def login(
+        *,
+        users: Annotated[str, Between(1, 4096)],
+        realm: Annotated[str, Between(1, 200)] = "proxy",
+        schemes: Annotated[tuple[str, ...], Between(1, 8)] = ("Basic",),
+        before_access: bool = True,
+    ) -> Login:
+        for scheme in schemes:
+            if scheme not in LOGINS:
+                raise SettingsError(f"{where}: schemes: {scheme[:40]!r}; expected of {', '.join(LOGINS)}")
+        if not (realm.isascii() and realm.isprintable()):
+            raise SettingsError(f"{where}: realm: expected printable ASCII")
+        checked = {name: _options(name, given, where) for name, given in options.items()}
+        return Login(read_users(folder / users), realm, tuple(dict.fromkeys(schemes)), checked, before_access)
+
+    return fill(login, {key: value for key, value in table.items() if key not in names}, where)
+
+
+def _options(name: str, given: Table, where: str) -> dict[str, Any]:
+    """The keys of `[login.NAME]` are keyword parameters of the scheme."""
+    place = where.replace("[login]", f"[login.{name.lower()}]")
+    return read_keys(LOGINS[name], given, place, ("accounts", "realm"))
+
+
+def _read_limits(table: Table, where: str, folder: Path) -> Limits:
+    return fill(Limits, table, where)
+
+
+def _read_log(table: Table, where: str, folder: Path) -> AccessLog:
+    log = fill(AccessLog, table, where)
+    if log.file in (None, "-"):
+        return log
+    return AccessLog(str(folder / str(log.file)), log.format)
+
+
+TABLES: dict[str, Reader] = {
+    "listen": _read_listen,
+    "access": read_access,
+    "login": _read_login,
+    "limits": _read_limits,
+    "log": _read_log,
+}
+
+
+def read_profile(path: Path) -> Profile:
+    """Read a profile, and all files that it names.
+
+    Raises: SettingsError that names file, table and key, and what was expected; the line where the file is
+            no TOML.
+    """
+    document = load_toml(path)
+    check_keys(document, TABLES, str(path))
+    values = {
+        name: read(subtable(document[name], f"{path}: {name}"), f"{path}: [{name}]", path.parent)
+        for name, read in TABLES.items()
+        if name in document
+    }
+    profile = Profile(**values)
+    if profile.login is None and profile.access.asks_for_user:
+        raise SettingsError(f"{path}: [access] has a rule with `user`; expected a table [login] as well")
+    return profile

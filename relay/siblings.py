@@ -1,0 +1,80 @@
+"""Siblings: one worker asks the others for their numbers, over socket pairs made before they were forked.
+
+A question is one line, `NUMBER WORD`; the answer is one line, `NUMBER JSON`.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# A worker answers between two turns of its loop; one that does not in this time is stuck.
+ANSWER_SECONDS = 2.0
+# The longest answer is a list of tunnels (relay.admin.MAX_TUNNELS_SHOWN).
+MAX_LINE_BYTES = 64 * 2**20
+
+Answers = Callable[[str], Any]
+
+
+def make_pairs(workers: int) -> list[tuple[socket.socket, socket.socket]]:
+    """For each worker but the first: the first one's end and its own."""
+    return [socket.socketpair() for _ in range(workers - 1)]
+
+
+async def answer_siblings(sock: socket.socket, answers: Answers) -> None:
+    """Answer questions until cancelled, or until nobody is there to ask. `sock` is ours to close."""
+    reader, writer = await asyncio.open_connection(sock=sock, limit=MAX_LINE_BYTES)
+    try:
+        while line := await reader.readline():
+            number, _, word = line.decode("ascii").strip().partition(" ")
+            writer.write(f"{number} {json.dumps(answers(word))}\n".encode())
+            await writer.drain()
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+class Siblings:
+    """The first worker's side."""
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = sockets
+        self._ways: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._number = 0
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Begin; the sockets are ours to close from now on."""
+        for sock in self._sockets:
+            self._ways.append(await asyncio.open_connection(sock=sock, limit=MAX_LINE_BYTES))
+
+    async def ask(self, word: str) -> list[Any]:
+        """The answer of each sibling, None of one that is stuck."""
+        async with self._turn:
+            self._number += 1
+            question = f"{self._number} {word}\n".encode()
+            return list(await asyncio.gather(*(self._ask(way, question) for way in self._ways)))
+
+    async def _ask(self, way: tuple[asyncio.StreamReader, asyncio.StreamWriter], question: bytes) -> Any:
+        reader, writer = way
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                writer.write(question)
+                await writer.drain()
+                while line := await reader.readline():
+                    number, _, answer = line.partition(b" ")
+                    # Else it is what a sibling says at last to a question that was given up
+                    if int(number) == self._number:
+                        return json.loads(answer)
+        return None
+
+    async def aclose(self) -> None:
+        """Ask no more."""
+        for _, writer in self._ways:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        self._ways.clear()
