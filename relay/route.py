@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
+from relay.client_logins import LoginRules
+from relay.client_logins import check_login as check_http_login
 from relay.failure import SettingsError
-from relay.login_rules import LoginRules
-from relay.login_rules import check_login as check_http_login
 
 MAX_PORT = 65_535
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters; a label holds 63.

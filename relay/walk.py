@@ -103,7 +103,7 @@ def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
     if hop.socks is not None:
         return None
     from protocol.connect import ConnectHandshake
-    from relay.login_rules import schemes_for
+    from relay.client_logins import schemes_for
 
     schemes = schemes_for(
         hop.user,

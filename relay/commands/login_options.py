@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from relay.client_logins import LoginRules
 from relay.commands.proxy_options import OfOneProxy
 from relay.credentials import Sources, completed
 from relay.failure import SettingsError
-from relay.login_rules import LoginRules
 from relay.route import Hop
 
 

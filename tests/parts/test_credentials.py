@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.client_logins import STRONGEST_FIRST, LoginRules
 from relay.commands.options import Parser, add_proxy_options, hops_of, route_of
 from relay.credentials import MAX_FILE_BYTES, Credentials, read_netrc, read_user_file
 from relay.failure import SettingsError
-from relay.login_rules import STRONGEST_FIRST, LoginRules
 from relay.route import Endpoint, Hop
 
 SECRET = "s3cret:with@all#of it"

@@ -21,9 +21,9 @@ import relay.commands
 from protocol.errors import AuthMalformed, LoginUnusable
 from protocol.schemes.token_server import TokenVerifier
 from relay.accepting_context import AcceptingSecurityContext
+from relay.client_logins import LoginRules
 from relay.failure import ProxyRefused, Reason, RelayError, Stage
 from relay.kerberos_words import kerberos_code, kerberos_words
-from relay.login_rules import LoginRules
 from relay.security_context import Account, SecurityContext, kerberos, ntlm, ntlm_in_negotiate
 from relay.trace import Trace
 from tests.corpus import BANNER

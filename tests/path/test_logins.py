@@ -15,8 +15,8 @@ import pytest
 import relay.blocking
 import relay.tunnel
 from protocol.packet import Packet
+from relay.client_logins import LoginRules
 from relay.failure import ProxyRefused, Reason, RelayError, Stage
-from relay.login_rules import LoginRules
 from relay.packet_stream import PacketStream
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
