@@ -25,6 +25,8 @@ class Login:
         needs_redial: it wants a connection on which no other scheme has begun.
         is_refused: credentials were refused, here or by whom the scheme asked (a KDC).
         obstacles: why schemes that the proxy offers could not be used.
+        bound_obstacle: why schemes that are bound to their connection cannot be used on this one; None: they
+            can.
     """
 
     def __init__(self, schemes: Sequence[Scheme]) -> None:
@@ -36,6 +38,7 @@ class Login:
         self.needs_redial = False
         self.is_refused = False
         self.obstacles: list[str] = []
+        self.bound_obstacle: str | None = None
 
     @property
     def evidence(self) -> dict[str, str]:
@@ -93,9 +96,10 @@ class Login:
             scheme = self._schemes[self._place]
             try:
                 own = _own(scheme, challenges)
-                credentials = scheme.step(own) if own else None
+                credentials = self._step(scheme, own) if own else None
             except LoginUnusable as error:
-                self.obstacles.append(f"{scheme.name}: {error}")
+                words = f"{scheme.name}: {error}"
+                self.obstacles += [words] if words not in self.obstacles else []
                 if error.is_spent:
                     self.is_refused = True
                     return None
@@ -112,6 +116,11 @@ class Login:
                 return None
             self._place += 1
         return None
+
+    def _step(self, scheme: Scheme, own: list[Challenge]) -> str | None:
+        if scheme.connection_bound and self.bound_obstacle is not None:
+            raise LoginUnusable(self.bound_obstacle)
+        return scheme.step(own)
 
     def check_redial(self) -> None:
         """Raises: AuthMalformed when the answer is of no use on another connection."""

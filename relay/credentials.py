@@ -53,6 +53,8 @@ def completed(hop: Hop, sources: Sources) -> Hop:
     Raises: SettingsError, which quotes no secret.
     """
     if hop.socks in ("socks4", "socks4a"):  # they have no passwords
+        if sources.user_file is not None:
+            raise SettingsError(f"--proxy-user-file: {hop} takes no password; expected USER@ in its URL")
         return hop
     found = _of_url(hop) or _of_sources(hop, sources)
     if found is None:
@@ -62,7 +64,7 @@ def completed(hop: Hop, sources: Sources) -> Hop:
         password = sources.environ.get(PASSWORD_VARIABLE)
     if password is None and sources.use_keyring:
         password = _keyring_password(str(hop), user)
-    if password is None and hop.login.schemes != ("negotiate",):
+    if password is None and (hop.socks is not None or hop.login.schemes != ("negotiate",)):
         password = _asked(hop)
     if password is not None:
         check_login(user, password, f"login for {hop}", hop.socks, hop.login)

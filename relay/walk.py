@@ -120,6 +120,7 @@ def _pass(
     index: int, hop: Hop, target: str, shake: "ConnectHandshake", carrier: Carrier, trace: Trace
 ) -> Generator[Command, Any, bool]:
     """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
+    shake.login.bound_obstacle = carrier.bound_obstacle
     while not (yield from _ask(index, hop, target, shake, carrier, trace)):
         if shake.must_answer:
             yield from _log_in(index, hop, shake.answer, trace)
@@ -129,7 +130,10 @@ def _pass(
 
 
 def _log_in(index: int, hop: Hop, work: Callable[[], None], trace: Trace) -> Walk:
-    """Let a login make its next words; it may have to fetch a ticket first."""
+    """Let a login make its next words; it may have to fetch a ticket first.
+
+    Raises: DialFailed, TimedOut; what `work` raises, as a failure of stage `login`.
+    """
 
     def guarded() -> WireError | None:
         try:
@@ -138,12 +142,14 @@ def _log_in(index: int, hop: Hop, work: Callable[[], None], trace: Trace) -> Wal
             return error
         return None
 
-    with trace.step(Stage.LOGIN, str(hop), index, TICKET_SECONDS):
+    with trace.step(Stage.LOGIN, str(hop), index, hop.timeout_seconds):
+        trace.limit(TICKET_SECONDS, "the limit for a ticket")
         try:
             error = yield Call(guarded)
         except TimeoutError as late:
             words = "no Kerberos ticket came in time: is the Kerberos server (KDC) within reach?"
-            raise TimedOut(Failure(Stage.LOGIN, Reason.TIMED_OUT, str(hop), words, index)) from late
+            detail = f"{trace.limit_reached()}: {words}"
+            raise TimedOut(Failure(Stage.LOGIN, Reason.TIMED_OUT, str(hop), detail, index)) from late
         if isinstance(error, LoginUnusable):
             raise DialFailed(Failure(Stage.LOGIN, Reason.LOGIN_REQUIRED, str(hop), str(error), index))
         if error is not None:

@@ -139,7 +139,9 @@ def _completed(given: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop
     from relay.commands.login_options import logged_in
     from relay.commands.proxy_options import with_options
 
-    hops = logged_in(with_options(given, arguments.of_proxies), arguments)
+    hops = tuple(with_options(given, arguments.of_proxies))
+    if hops or not is_sourced(arguments):  # on the straight way that a source names is nobody to log in to
+        hops = logged_in(hops, arguments)
     for hop in hops:
         if hop.tls and not hop.verify:
             words = "is NOT verified: anybody on the way can read the login"

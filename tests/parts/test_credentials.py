@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from relay.client_logins import STRONGEST_FIRST, LoginRules
-from relay.commands.options import Parser, add_proxy_options, hops_of
+from relay.commands.options import Parser, add_proxy_options, hops_of, route_of
 from relay.credentials import MAX_FILE_BYTES, Credentials, read_netrc, read_user_file
 from relay.failure import SettingsError
-from relay.route import Hop
+from relay.route import Endpoint, Hop
 
 SECRET = "s3cret:with@all#of it"
 
@@ -267,6 +267,30 @@ def test_rules_that_cannot_be(flag: str, value: str, words: str) -> None:
         hops(flag, value)
     with pytest.raises(SettingsError, match="given twice for one proxy"):
         hops(flag, "basic", flag, "basic")
+
+
+def test_socks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 5 has user and password, whatever --proxy-auth says of others; version 4 a user alone."""
+    file = written(tmp_path / "login", f"ada:{SECRET}")
+    [hop] = hops_of(arguments("-x", "socks5h://one.test:1080", USER_FILE, file))
+    assert ("ada", SECRET) == (hop.user, hop.password)
+    with pytest.raises(SettingsError, match=r"no password for socks5h://one\.test:1080"):
+        hops_of(arguments("-x", "socks5h://ada@one.test:1080", "--proxy-auth", "negotiate"))
+    monkeypatch.setenv("RELAY_PROXY_PASSWORD", SECRET)
+    [hop] = hops_of(arguments("-x", "socks4a://ada@one.test:1080"))
+    assert ("ada", None) == (hop.user, hop.password)
+    with pytest.raises(SettingsError, match=r"--proxy-user-file: socks4a://one\.test:1080 takes no password"):
+        hops_of(arguments("-x", "socks4a://one.test:1080", USER_FILE, file))
+
+
+def test_a_source_that_names_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login is for the proxy that -x auto finds; where it finds none the way is straight."""
+    options = arguments("-x", "auto", USER_FILE, written(tmp_path / "login", f"ada:{SECRET}"))
+    monkeypatch.setenv("https_proxy", "http://one.test:3128")
+    monkeypatch.setenv("no_proxy", "near.example")
+    [hop] = route_of(options, Endpoint("far.example", 5000)).hops
+    assert ("ada", SECRET) == (hop.user, hop.password)
+    assert () == route_of(options, Endpoint("near.example", 5000)).hops
 
 
 def test_latin_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,18 @@ def lines(handshake: ConnectHandshake) -> list[bytes]:
     return [line for line in handshake.data_to_send().splitlines() if line.startswith(b"Proxy-")]
 
 
+def test_what_is_bound_to_its_connection_is_left_out_where_it_cannot_be_said() -> None:
+    """Why is noted once, where the proxy offers it, and the next scheme speaks on the same connection."""
+    contexts = [Context(b"one"), Context(b"one")]
+    first, second = (Negotiate(iter([context]).__next__) for context in contexts)
+    handshake = asked(first, second, Ntlm(Context), Basic("u", "p"))
+    handshake.login.bound_obstacle = "not here"
+    handshake.receive_data(asks(b"Negotiate", b"Basic"))
+    assert [b"Proxy-Authorization: Basic " + base64.b64encode(b"u:p")] == lines(handshake)
+    assert ["Negotiate: not here"] == handshake.login.obstacles
+    assert [[], []] == [context.got for context in contexts]
+
+
 def test_ntlm_takes_three_messages_on_one_connection() -> None:
     """Type 1, the proxy's type 2, type 3; the old header that keeps old proxies from closing goes along."""
     context = Context(b"one", b"three")
