@@ -31,8 +31,8 @@ lint: $(VENV)/.ready-lint ## ruff, and mypy strict
 fuzz: $(VENV)/.ready-fuzz ## each fuzz target for FUZZ_SECONDS=20
 	tools/fuzz $(BIN)/python $(FUZZ_SECONDS)
 
-wheel-test: $(VENV)/.ready-wheel ## build sdist and wheel, and test the wheel where the sources are out of reach
-	WITH="$(WITH)" tools/wheel-test $(BIN)/python
+wheel-test: $(VENV)/.ready-wheel ## build sdist and wheel, and test the wheel without the sources (WHEEL_TESTS=tests/parts)
+	WITH="$(WITH)" tools/wheel-test $(BIN)/python $(WHEEL_TESTS)
 
 compose: $(VENV)/.ready-test ## the stack of docker-compose.yml, for real (COMPOSE="docker compose")
 	COMPOSE="$(COMPOSE)" $(BIN)/python -m pytest -m compose tests/compose

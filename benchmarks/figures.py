@@ -148,7 +148,7 @@ def columns_of(unit: str, workload: str) -> Sequence[tuple[str, Metric]]:
 
 
 def lost(run: Run) -> Iterator[Lost]:
-    """Every figure in which a peer is better than our default way (uvloop, nothing switched on)."""
+    """Every figure in which a peer is better than our default way (nothing switched on)."""
     for key, about in run["workloads"].items():
         our = "server" if about["reference"].startswith("streams") else "relay"
         for peer, other in run["peers"].items():

@@ -1,8 +1,9 @@
-"""Run the `relay` command of the Python that runs this: `launch.py asyncio|uvloop COMMAND ...`.
+"""Run the `relay` command of the Python that runs this: `launch.py asyncio|default COMMAND ...`.
 
-uvloop is taken by `relay` itself where it is installed; for `asyncio` it is hidden.
+`default` is what a user gets: TunnelLoop for the proxy, uvloop for the server. `asyncio` hides both.
 """
 
+import os
 import sys
 
 
@@ -11,6 +12,7 @@ def run() -> int:
     loop, *arguments = sys.argv[1:]
     if loop == "asyncio":
         sys.modules["uvloop"] = None  # type: ignore[assignment]
+        os.environ["RELAY_LOOP"] = "asyncio"
     else:
         import uvloop  # noqa: F401 - fails at once where it is missing, rather than measuring the wrong loop
     from relay.commands import main

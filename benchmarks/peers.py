@@ -245,8 +245,8 @@ def _python(build: Path) -> str:
     return sys.executable
 
 
-LOGGING = ("--access-log", "{folder}/access.log", "--allow-port", "1-65535")
-"""Access control and log, to be compared with none; what is logged goes to a file."""
+LOGGING = ("--access-log", "{folder}/access.log", "--allow-port", "1-65535", "--admin", "127.0.0.1:0")
+"""Access control, log and metrics, to be compared with none; what is logged goes to a file."""
 
 PEERS = (
     Peer("direct", "direct", lambda build: None, nothing, lambda program: "", "", speaks_connect=False),
@@ -260,8 +260,8 @@ PEERS = (
     _pypi_peer("pproxy", Installed("pproxy", ">=2.7.9,<3", "pproxy"), pproxy),
     _pypi_peer("mitmproxy", Installed("mitmproxy", ">=11,<13", "mitmdump"), mitmproxy),
     _our_peer("relay_asyncio", "relay, asyncio", "asyncio"),
-    _our_peer("relay", "relay, uvloop", "uvloop"),
-    _our_peer("relay_log", "relay, uvloop, all on", "uvloop", *LOGGING, workloads=("set_up",)),
+    _our_peer("relay", "relay", "default"),
+    _our_peer("relay_log", "relay, all on", "default", *LOGGING, workloads=("set_up",)),
 )  # fmt: skip
 
 
@@ -287,6 +287,6 @@ SERVERS = (
     _streams("streams_asyncio", "streams, asyncio", "asyncio"),
     _streams("streams", "streams, uvloop", "uvloop"),
     _server("server_asyncio", "relay server, asyncio", "asyncio"),
-    _server("server", "relay server, uvloop", "uvloop"),
+    _server("server", "relay server, uvloop", "default"),
 )
 BY_KEY = {peer.key: peer for peer in (*PEERS, *SERVERS)}
