@@ -19,6 +19,8 @@ from relay.data_plane import DataPlane
 from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
+from relay.fault_plan import FaultPlan
+from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
 from relay.refusal import Refusal, denied, went_in_a_circle
@@ -42,6 +44,7 @@ class ConnectProxy:
         connect_timeout_seconds: for name lookup and TCP connect to a target together.
         head_timeout_seconds: a client that has not sent a whole head after so long is cut off.
         answer_timeout_seconds: for the origin of a forwarded request to begin its reply.
+        faults: what is done to tunnels that open.
         via: our name in Via fields (RFC 9110 section 7.6.3); must be unique among proxies in a row.
         log: called with one dict per tunnel or request, when it has ended.
         sockets: listen on these, bound already, instead of binding `listen`; ours to close.
@@ -55,6 +58,7 @@ class ConnectProxy:
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         head_timeout_seconds: float = HEAD_TIMEOUT_SECONDS,
         answer_timeout_seconds: float = ANSWER_SECONDS,
+        faults: FaultPlan | None = None,
         via: str | None = None,
         log: Log | None = None,
         sockets: Sequence[socket.socket] | None = None,
@@ -63,6 +67,7 @@ class ConnectProxy:
         self.access = access or Access()
         if self.access.allow_local is None:
             self.access = replace(self.access, allow_local=not any(map(is_public, listen)))
+        self.faults = faults
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._listen = tuple(listen)
         self._sockets = sockets
@@ -151,6 +156,8 @@ class ConnectProxy:
         if reason := self.access.refuses(target):
             raise Refused(denied(reason))
         tunnel = Tunnel(request.peer, target, began_seconds, self._tunnel_ended)
+        facts = TunnelFacts(str(target), client=request.peer)
+        faults = self.faults.bind(facts) if self.faults is not None else None
         sock, early = await request.take_over()
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
         self.tunnels.add(tunnel)
@@ -160,7 +167,7 @@ class ConnectProxy:
             if tunnel in self.tunnels:
                 self._tunnel_ended(tunnel)
 
-        self._begin(tunnel.run(sock, early, self._dialler.dial, self._plane), if_never_run)
+        self._begin(tunnel.run(sock, early, self._dialler.dial, self._plane, faults), if_never_run)
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self.tunnels.discard(tunnel)

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from relay.access import Access, parse_ports
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
+from relay.commands.proxy_faults import add_fault_options, faults_of
 from relay.commands.running import say, serve
 from relay.failure import SettingsError
 from relay.line_log import LineLog
@@ -44,16 +45,16 @@ def run(arguments: Sequence[str], program: str) -> int:
         say(program, str(error))
         return EXIT_BAD
     listen = listen_of(options.listen, DEFAULT_LISTEN)
-    public = any(map(is_public, listen))
     access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or None)
+    faults = faults_of(options, program)
     log_file = _open_log(options.access_log)
 
     def work(sockets: Sequence[socket.socket] | None = None) -> int:
         log = _AccessLog(log_file, program) if log_file is not None else None
-        told = log.write if log is not None else None
         proxy = ConnectProxy(
             listen, access=access, connect_timeout_seconds=options.connect_timeout,
-            head_timeout_seconds=options.head_timeout, via=options.via, log=told, sockets=sockets,
+            head_timeout_seconds=options.head_timeout, via=options.via,
+            log=log.write if log is not None else None, sockets=sockets, faults=faults,
         )  # fmt: skip
         try:
             return serve(program, proxy, is_quiet=sockets is not None)
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str], program: str) -> int:
             if log is not None:
                 log.close()
 
-    if public:
+    if any(map(is_public, listen)):
         say(program, "warning: it can be reached from other machines and asks for no login")
     try:
         if options.workers == 1:
@@ -172,4 +173,5 @@ def _parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    add_fault_options(parser)
     return parser
