@@ -107,7 +107,8 @@ class FaultPath:
             target = await self._dial()
         except Refused as error:
             self.refused = error
-            yield Chunk(error.refusal.reply(), now(), is_head=True, is_refusal=True)
+            reply = error.refusal.reply() if self._established else b""
+            yield Chunk(reply, now(), is_head=True, is_refusal=True)
             return
         self._target.set_result(target)
         self._from_target = Intake(target)

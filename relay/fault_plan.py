@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from relay.fault import Ahead, Chunk, Chunks, Direction, close, now
 from relay.fault_rule import FaultRule, TunnelFacts
@@ -18,6 +18,12 @@ class BoundFaults:
 
     up: tuple[Wrap, ...] = ()
     down: tuple[Wrap, ...] = ()
+
+
+class Binder(Protocol):
+    """What knows the faults of a tunnel that opens."""
+
+    def bind(self, tunnel: TunnelFacts) -> BoundFaults | None: ...
 
 
 class FaultPlan:

@@ -19,7 +19,7 @@ from relay.data_plane import DataPlane
 from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
-from relay.fault_plan import FaultPlan
+from relay.fault_plan import Binder
 from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
@@ -58,7 +58,7 @@ class ConnectProxy:
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         head_timeout_seconds: float = HEAD_TIMEOUT_SECONDS,
         answer_timeout_seconds: float = ANSWER_SECONDS,
-        faults: FaultPlan | None = None,
+        faults: Binder | None = None,
         via: str | None = None,
         log: Log | None = None,
         sockets: Sequence[socket.socket] | None = None,

@@ -25,9 +25,9 @@ LAYERS = (
     # Open tunnels, and what goes through one; origin servers.
     {"blocking", "data_plane", "emulator", "faults", "intake", "origin", "request_head", "tunnel", "workers"},
     {"dialler", "fault_rule", "fields", "forward", "framework_client", "ping", "request_body"},
-    {"fault_plan"},
+    {"fault_plan", "toxics"},
     {"fault_path"},
-    {"connect_tunnel"},
+    {"connect_tunnel", "toxic_proxy"},
     # One request of the proxy, from its head to its reply.
     {"reply_head", "request_gate"},
     {"client_request"},
@@ -35,12 +35,12 @@ LAYERS = (
     {"absolute_form"},
     # What a command starts.
     {"proxy"},
-    {"demo"},
+    {"demo", "toxiproxy_api"},
     {"commands"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"proxy", "takeover"}
+AIOHTTP_MODULES = {"proxy", "takeover", "toxiproxy_api"}
 """The proxy's side; every other command starts without aiohttp."""
 
 NOT_BYTES = {

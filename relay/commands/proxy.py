@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from relay.access import Access, parse_ports
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
-from relay.commands.proxy_faults import add_fault_options, faults_of
+from relay.commands.proxy_faults import add_fault_options, controlled, faults_of
 from relay.commands.running import say, serve
 from relay.failure import SettingsError
 from relay.line_log import LineLog
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str], program: str) -> int:
             log=log.write if log is not None else None, sockets=sockets, faults=faults,
         )  # fmt: skip
         try:
-            return serve(program, proxy, is_quiet=sockets is not None)
+            return serve(program, controlled(proxy, options, program), is_quiet=sockets is not None)
         finally:
             if log is not None:
                 log.close()

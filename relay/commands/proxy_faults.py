@@ -1,18 +1,27 @@
 """Options of `relay proxy` for faults."""
 
 import argparse
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from relay.commands.running import say
 from relay.failure import SettingsError
 from relay.fault_plan import FaultPlan
 from relay.fault_rule import rule_from_text
 from relay.faults import FAULTS
+from relay.listening import is_public
+from relay.route import Endpoint
 
+if TYPE_CHECKING:
+    from relay.proxy import ConnectProxy
+
+DEFAULT_API = "127.0.0.1:8474"
 MAX_SEED = 2**63 - 1
 
 
 def add_fault_options(parser: argparse.ArgumentParser) -> None:
-    """--fault and --fault-seed."""
+    """--fault, --fault-seed, --toxiproxy-api."""
     group = parser.add_argument_group("faults", "what a bad network does to tunnels (docs/faults.md)")
     group.add_argument(
         "--fault", action="append", default=[], metavar="NAME:KEY=VALUE,...",
@@ -22,6 +31,10 @@ def add_fault_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fault-seed", metavar="NUMBER",
         help="the same number makes the same faults again (default: a random one, which is told)",
+    )  # fmt: skip
+    group.add_argument(
+        "--toxiproxy-api", nargs="?", const=DEFAULT_API, metavar="HOST:PORT",
+        help=f"be driven by toxiproxy's clients, through its HTTP API there (default {DEFAULT_API})",
     )  # fmt: skip
 
 
@@ -34,6 +47,53 @@ def faults_of(options: argparse.Namespace, program: str) -> FaultPlan | None:
     plan = FaultPlan(rules, seed)
     say(program, f"faults: {', '.join(rule.fault.name for rule in rules)} (--fault-seed {plan.seed})")
     return plan
+
+
+class Controlled:
+    """The CONNECT proxy together with the API that changes it while it runs."""
+
+    def __init__(self, proxy: "ConnectProxy", listen: Endpoint, program: str) -> None:
+        self._proxy = proxy
+        self._listen = listen
+        self._program = program
+        self._stack = contextlib.AsyncExitStack()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where the proxy listens."""
+        return self._proxy.endpoints
+
+    async def __aenter__(self) -> Self:
+        from relay.toxiproxy_api import ToxiproxyApi
+
+        async with contextlib.AsyncExitStack() as stack:
+            proxy = await stack.enter_async_context(self._proxy)
+            try:
+                api = await stack.enter_async_context(ToxiproxyApi(proxy, self._listen))
+            except OSError as error:
+                raise SettingsError(f"--toxiproxy-api: {error.strerror or error}") from None
+            say(self._program, f"toxiproxy API on http://{api.endpoint}")
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+def controlled(
+    proxy: "ConnectProxy", options: argparse.Namespace, program: str
+) -> "ConnectProxy | Controlled":
+    """The proxy, with the API of --toxiproxy-api if there is to be one. Raises: SettingsError."""
+    if options.toxiproxy_api is None:
+        return proxy
+    if options.workers > 1:
+        raise SettingsError("--toxiproxy-api: one API cannot change several workers; expected --workers 1")
+    listen = Endpoint.parse(options.toxiproxy_api, "--toxiproxy-api")
+    if is_public(listen):
+        say(program, f"warning: whoever reaches {listen} can change this proxy and listen on this machine")
+    return Controlled(proxy, listen, program)
 
 
 def _seed(text: str | None) -> int | None:
