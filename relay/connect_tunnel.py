@@ -30,6 +30,7 @@ class Tunnel:
     status: int = 0
     ended: str = str(TunnelEnd.STOPPED)
     refusal: Refusal | None = None
+    established: bytes = ESTABLISHED
 
     @property
     def counters(self) -> Counters:
@@ -79,7 +80,7 @@ class Tunnel:
             return target
 
         counters = Counters()
-        path = FaultPath(client, open_target, faults, counters)
+        path = FaultPath(client, open_target, faults, counters, self.established)
         self.carriage = Carriage("faults", counters)
         try:
             self.ended = str(await path.run())
@@ -91,7 +92,7 @@ class Tunnel:
 
     async def _carry(self, client: SocketStream, target: SocketStream, plane: DataPlane) -> bool:
         try:
-            await client.write(ESTABLISHED)
+            await client.write(self.established)
         except OSError:
             # It left while we dialled
             self.ended = str(TunnelEnd.CLIENT_RESET)

@@ -5,7 +5,8 @@ from http import HTTPStatus
 from relay.fault import Chunk, now
 
 # No Content-Length, no Transfer-Encoding (RFC 9110 section 9.3.6): what follows belongs to the tunnel.
-ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+STATUS_LINE = "HTTP/1.1 200 Connection established"
+ESTABLISHED = f"{STATUS_LINE}\r\n\r\n".encode()
 PAGE = "<!DOCTYPE html><html><head><title>Blocked</title></head><body><p>%s</p></body></html>"
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 

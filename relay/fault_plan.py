@@ -14,10 +14,14 @@ Wrap = Callable[[Chunks], Chunks]
 
 @dataclass(frozen=True)
 class BoundFaults:
-    """The faults of one tunnel, each direction's from the source on."""
+    """The faults of one tunnel, each direction's from the source on.
+
+    changes_answer: one of them is at the connect stage, and may answer before, or without, a dial.
+    """
 
     up: tuple[Wrap, ...] = ()
     down: tuple[Wrap, ...] = ()
+    changes_answer: bool = False
 
 
 class Binder(Protocol):
@@ -58,7 +62,28 @@ class FaultPlan:
         # What changes the answer stands last, next to the client: the others see one head, whole
         ordered = {way: sorted(found, key=lambda each: each[0]) for way, found in wraps.items()}
         up, down = ordered[Direction.UP], ordered[Direction.DOWN]
-        return BoundFaults(tuple(wrap for _, wrap in up), tuple(wrap for _, wrap in down))
+        changes_answer = any(at_connect for at_connect, _ in down)
+        return BoundFaults(
+            tuple(wrap for _, wrap in up), tuple(wrap for _, wrap in down), changes_answer
+        )
+
+
+class JoinedFaults:
+    """Several plans as one; None among them has no faults."""
+
+    def __init__(self, *plans: Binder | None) -> None:
+        self._plans = [plan for plan in plans if plan is not None]
+
+    def bind(self, tunnel: TunnelFacts) -> BoundFaults | None:
+        """The faults of all."""
+        found = [bound for plan in self._plans if (bound := plan.bind(tunnel)) is not None]
+        if not found:
+            return None
+        return BoundFaults(
+            tuple(wrap for each in found for wrap in each.up),
+            tuple(wrap for each in found for wrap in each.down),
+            any(each.changes_answer for each in found),
+        )
 
 
 def wrap_of(rule: FaultRule, direction: Direction, name: str, shared: dict[str, Any]) -> Wrap:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,12 +20,16 @@ from relay.data_plane import DataPlane
 from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
-from relay.fault_plan import Binder
+from relay.fault_plan import Binder, FaultPlan, JoinedFaults
 from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
+from relay.persona import Persona
+from relay.persona_gate import PersonaGate
+from relay.persona_way import Dial, keep_after, take_over_dialled
 from relay.refusal import Refusal, denied, went_in_a_circle
 from relay.refused import Refused, linger_close
+from relay.request_gate import RequestGate
 from relay.route import Endpoint
 from relay.takeover import RawServer, accept_no_more, require_c_parser
 from relay.vanished import notice_vanished
@@ -45,6 +50,7 @@ class ConnectProxy:
         head_timeout_seconds: a client that has not sent a whole head after so long is cut off.
         answer_timeout_seconds: for the origin of a forwarded request to begin its reply.
         faults: what is done to tunnels that open.
+        persona: whose words and habits it has; None is its own, strict ones.
         via: our name in Via fields (RFC 9110 section 7.6.3); must be unique among proxies in a row.
         log: called with one dict per tunnel or request, when it has ended.
         sockets: listen on these, bound already, instead of binding `listen`; ours to close.
@@ -59,6 +65,7 @@ class ConnectProxy:
         head_timeout_seconds: float = HEAD_TIMEOUT_SECONDS,
         answer_timeout_seconds: float = ANSWER_SECONDS,
         faults: Binder | None = None,
+        persona: Persona | None = None,
         via: str | None = None,
         log: Log | None = None,
         sockets: Sequence[socket.socket] | None = None,
@@ -67,7 +74,10 @@ class ConnectProxy:
         self.access = access or Access()
         if self.access.allow_local is None:
             self.access = replace(self.access, allow_local=not any(map(is_public, listen)))
+        self.persona = persona
         self.faults = faults
+        if persona is not None and persona.faults:
+            self.faults = JoinedFaults(FaultPlan(persona.faults), faults)
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._listen = tuple(listen)
         self._sockets = sockets
@@ -101,7 +111,8 @@ class ConnectProxy:
         require_c_parser()
         self._is_stopping = False
         loop = asyncio.get_running_loop()
-        self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds)
+        gate = RequestGate if self.persona is None else partial(PersonaGate, self.persona)
+        self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds, gate)
         for sock in self._sockets or listen_on(self._listen):
             # Accepted sockets have these of their listener
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -140,11 +151,16 @@ class ConnectProxy:
         """Answer one request; return whether its connection goes on."""
         began_seconds = time.monotonic()
         try:
+            if request.verdict is not None:
+                raise Refused(request.verdict)
             if request.head.line.method == "CONNECT":
                 await self._open_tunnel(request, began_seconds)
                 return False
             return await self._forward(request, began_seconds)
         except Refused as error:
+            if self.persona is not None and await keep_after(request, error.refusal, self.persona):
+                self._tell_refused(request, error.refusal, began_seconds, "kept", error.refusal.status)
+                return True
             await self._refuse(request, error.refusal, began_seconds)
             return False
 
@@ -156,9 +172,15 @@ class ConnectProxy:
         if reason := self.access.refuses(target):
             raise Refused(denied(reason))
         tunnel = Tunnel(request.peer, target, began_seconds, self._tunnel_ended)
+        if self.persona is not None:
+            tunnel.established = self.persona.established
         facts = TunnelFacts(str(target), client=request.peer)
         faults = self.faults.bind(facts) if self.faults is not None else None
-        sock, early = await request.take_over()
+        if self.persona is None or (faults is not None and faults.changes_answer):
+            dial: Dial = self._dialler.dial
+            sock, early = await request.take_over()
+        else:
+            sock, early, dial = await take_over_dialled(request, target, self._dialler.dial)
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
         self.tunnels.add(tunnel)
 
@@ -167,7 +189,7 @@ class ConnectProxy:
             if tunnel in self.tunnels:
                 self._tunnel_ended(tunnel)
 
-        self._begin(tunnel.run(sock, early, self._dialler.dial, self._plane, faults), if_never_run)
+        self._begin(tunnel.run(sock, early, dial, self._plane, faults), if_never_run)
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self.tunnels.discard(tunnel)
@@ -204,15 +226,25 @@ class ConnectProxy:
     async def _refuse(
         self, request: ClientRequest, refusal: Refusal, began_seconds: float | None = None
     ) -> None:
-        line, status, ended = request.line, 0, "client-reset"
-        method, target = (line.method, line.target) if line is not None else ("-", "-")
-        reply = refusal.reply(with_body=method != "HEAD")
+        status, ended = 0, "client-reset"
+        method = request.line.method if request.line is not None else "-"
+        if self.persona is not None:
+            reply = self.persona.reply(refusal).wire(refusal, with_body=method != "HEAD")
+        else:
+            reply = refusal.reply(with_body=method != "HEAD")
         if request.has_answered:
             # A second reply would look like part of the first: the client must see that it is broken
             request.abort()
             ended = "broken"
         elif await self._close(request, reply):
             status, ended = int(refusal.status), "refused"
+        self._tell_refused(request, refusal, began_seconds, ended, status)
+
+    def _tell_refused(
+        self, request: ClientRequest, refusal: Refusal, began_seconds: float | None, ended: str, status: int
+    ) -> None:
+        line = request.line
+        method, target = (line.method, line.target) if line is not None else ("-", "-")
         self._tell(
             time.monotonic() if began_seconds is None else began_seconds, client=request.peer, method=method,
             target=target, status=status, bytes_up=0, bytes_down=0, ended=ended, **_why(refusal),

@@ -55,7 +55,7 @@ class _RequestHandler(RequestHandler):
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
         self._server = server
-        self.gate = RequestGate()
+        self.gate = server.new_gate()
         self.payload = EMPTY_PAYLOAD
         self.peer = "unknown"
         self.refusal: Refused | None = None
@@ -227,9 +227,16 @@ class RawServer(web.Server):
         on_request: answers one request, writing everything itself.
         on_refusal: says no to what is no request, or to one whose answer failed.
         head_timeout_seconds: for a whole head, and for silence between requests.
+        new_gate: makes what reads the heads of one connection.
     """
 
-    def __init__(self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        on_request: OnRequest,
+        on_refusal: OnRefusal,
+        head_timeout_seconds: float,
+        new_gate: Callable[[], RequestGate] = RequestGate,
+    ) -> None:
         super().__init__(
             self._handle,
             handler_cancellation=False,
@@ -238,6 +245,7 @@ class RawServer(web.Server):
             access_log=None,
         )
         self.is_stopping = False
+        self.new_gate = new_gate
         self._on_request = on_request
         self.on_refusal = on_refusal
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from relay.dialler import Dialler
 from relay.failure import SettingsError
-from relay.fault_plan import Binder, BoundFaults
+from relay.fault_plan import BoundFaults, JoinedFaults
 from relay.fault_rule import TunnelFacts
 from relay.faults import FAULTS
 from relay.proxy import ConnectProxy
@@ -39,7 +39,7 @@ class _OurProxy:
         self.toxics = Toxics()
         self.is_enabled = True
         self._proxy = proxy
-        self._fixed: Binder | None = proxy.faults
+        self._faults = JoinedFaults(proxy.faults, self.toxics)
         proxy.faults = self
 
     @property
@@ -52,15 +52,8 @@ class _OurProxy:
 
     def bind(self, tunnel: TunnelFacts) -> BoundFaults | None:
         if not self.is_enabled:
-            return BoundFaults(down=(FAULTS["answer_reset"],))
-        both = [self._fixed.bind(tunnel) if self._fixed is not None else None, self.toxics.bind(tunnel)]
-        found = [each for each in both if each is not None]
-        if not found:
-            return None
-        return BoundFaults(
-            tuple(wrap for each in found for wrap in each.up),
-            tuple(wrap for each in found for wrap in each.down),
-        )
+            return BoundFaults(down=(FAULTS["answer_reset"],), changes_answer=True)
+        return self._faults.bind(tunnel)
 
     def start(self) -> None:
         self.is_enabled = True

@@ -25,12 +25,13 @@ LAYERS = (
     # Open tunnels, and what goes through one; origin servers.
     {"blocking", "data_plane", "emulator", "faults", "intake", "origin", "request_head", "tunnel", "workers"},
     {"dialler", "fault_rule", "fields", "forward", "framework_client", "ping", "request_body"},
-    {"fault_plan", "toxics"},
-    {"fault_path"},
+    {"fault_plan", "persona", "toxics"},
+    {"fault_path", "persona_target"},
     {"connect_tunnel", "toxic_proxy"},
     # One request of the proxy, from its head to its reply.
     {"reply_head", "request_gate"},
-    {"client_request"},
+    {"client_request", "persona_gate"},
+    {"persona_way"},
     {"exchange", "takeover"},
     {"absolute_form"},
     # What a command starts.

@@ -14,6 +14,7 @@ from relay.access import Access, parse_ports
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
 from relay.commands.proxy_faults import add_fault_options, controlled, faults_of
+from relay.commands.proxy_persona import add_persona_option, list_personas, persona_of
 from relay.commands.running import say, serve
 from relay.failure import SettingsError
 from relay.line_log import LineLog
@@ -34,6 +35,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 
 def run(arguments: Sequence[str], program: str) -> int:
     """Proxy until told to stop."""
+    if list(arguments) == ["personas"]:
+        return list_personas()
     options = _parser(program).parse_args(arguments)
     if options.probe is not None:
         return _probe(Endpoint.parse(options.probe, "--probe"), program)
@@ -46,7 +49,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         return EXIT_BAD
     listen = listen_of(options.listen, DEFAULT_LISTEN)
     access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or None)
-    faults = faults_of(options, program)
+    faults, persona = faults_of(options, program), persona_of(options)
     log_file = _open_log(options.access_log)
 
     def work(sockets: Sequence[socket.socket] | None = None) -> int:
@@ -55,6 +58,7 @@ def run(arguments: Sequence[str], program: str) -> int:
             listen, access=access, connect_timeout_seconds=options.connect_timeout,
             head_timeout_seconds=options.head_timeout, via=options.via,
             log=log.write if log is not None else None, sockets=sockets, faults=faults,
+            persona=persona,
         )  # fmt: skip
         try:
             return serve(program, controlled(proxy, options, program), is_quiet=sockets is not None)
@@ -173,5 +177,6 @@ def _parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    add_persona_option(parser)
     add_fault_options(parser)
     return parser

@@ -190,7 +190,7 @@ def test_every_type_of_toxic_has_its_test() -> None:
 
 
 def test_toxics_of_relay_are_for_tunnels(api: Driven, client: toxiproxy.Toxiproxy) -> None:
-    """The CONNECT proxy is the proxy `relay`: tunnels that open get its toxics, open ones stay as they are."""
+    """The CONNECT proxy is the proxy `relay`: tunnels that open get its toxics, open ones stay."""
     ours = client.get_proxy("relay")
     with tunnel(api.proxied) as (near, far):
         ours.add_toxic(type="limit_data", attributes={"bytes": 4})

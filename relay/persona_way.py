@@ -1,0 +1,50 @@
+"""How a proxy with a persona goes on after a refusal, and when it dials."""
+
+from collections.abc import Awaitable, Callable
+from socket import socket
+
+from relay.client_request import ClientRequest
+from relay.failure import RelayError
+from relay.persona import Persona
+from relay.refusal import Refusal, unreachable
+from relay.refused import Refused
+from relay.route import Endpoint
+from relay.stream import SocketStream
+
+Dial = Callable[[Endpoint], Awaitable[SocketStream]]
+
+
+async def keep_after(request: ClientRequest, refusal: Refusal, persona: Persona) -> bool:
+    """Refuse as the persona does where its connection goes on after that; False when it does not."""
+    reply = persona.reply(refusal)
+    if not reply.keeps or not request.head.keeps_alive or request.head.body_bytes != 0:
+        return False
+    try:
+        await request.write(reply.wire(refusal, with_body=request.head.line.method != "HEAD"))
+    except ConnectionError:
+        return False
+    return True
+
+
+async def take_over_dialled(
+    request: ClientRequest, target: Endpoint, dial: Dial
+) -> tuple[socket, bytes, Dial]:
+    """Dial, and take the client's socket only then: until then a refusal may leave its connection open.
+
+    Returns: socket, early bytes, and what gives the stream that was dialled.
+    Raises:  Refused, ConnectionResetError when the client has gone.
+    """
+    try:
+        stream = await dial(target)
+    except RelayError as error:
+        raise Refused(unreachable(error)) from error
+    try:
+        sock, early = await request.take_over()
+    except BaseException:
+        stream.reset()
+        raise
+
+    async def dialled(_: Endpoint) -> SocketStream:
+        return stream
+
+    return sock, early, dialled
