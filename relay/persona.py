@@ -11,6 +11,7 @@ from relay.failure import SettingsError
 from relay.fault_rule import FaultRule, rule_from_table
 from relay.refusal import Refusal
 
+_FOLDER = files("relay") / "profiles"
 # Whoever has no reply for a reason answers with that of the next wider one.
 WIDER = {
     "port-denied": "denied", "target-denied": "denied", "loop": "denied",
@@ -70,15 +71,25 @@ class Persona:
     name: str
     summary: str
     source: str
-    established: bytes
+    established: str
     habits: Mapping[str, str]
     replies: Mapping[str, Reply]
     faults: tuple[FaultRule, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    follows_version: bool = False
+
+    def established_for(self, version: tuple[int, int]) -> bytes:
+        """The reply to a CONNECT of that version, when the target is reached."""
+        text = self.established.format(date=formatdate(usegmt=True))
+        if self.follows_version:
+            text = f"HTTP/{version[0]}.{version[1]}{text[len('HTTP/1.1') :]}"
+        return text.encode("latin-1")
 
     def reply(self, refusal: Refusal) -> Reply:
         """The reply for a refusal."""
         reason: str | None = reason_of(refusal)
+        if reason == "close":
+            return Reply("")
         while reason is not None and reason not in self.replies:
             reason = WIDER.get(reason)
         return self.replies[reason or "other"]
@@ -97,7 +108,7 @@ def reason_of(refusal: Refusal) -> str:
 
 def names() -> list[str]:
     """All personas."""
-    found = (path.name for path in files("relay.profiles").iterdir())
+    found = (path.name for path in _FOLDER.iterdir())
     return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
 
 
@@ -105,7 +116,7 @@ def load(name: str) -> Persona:
     """The persona of that name. Raises: SettingsError."""
     if name not in names():
         raise SettingsError(f"--persona: there is no {name[:80]!r}; expected one of {', '.join(names())}")
-    text = (files("relay.profiles") / f"{name}.toml").read_text("utf-8")
+    text = (_FOLDER / f"{name}.toml").read_text("utf-8")
     return parse(text, name)
 
 
@@ -131,7 +142,7 @@ def parse(text: str, name: str) -> Persona:
         name, table.get("summary", ""), table.get("source", ""), _established(table.get("established", {})),
         _habits(table.get("habits", {}), where), replies,
         tuple(rule_from_table(entry, f"{where}: fault") for entry in table.get("fault", ())),
-        table.get("limits", {}),
+        _limits(table.get("limits", {}), where), bool(table.get("established", {}).get("follows_version")),
     )  # fmt: skip
 
 
@@ -146,9 +157,16 @@ def _reply(entry: Mapping[str, Any], where: str) -> Reply:
     return Reply(lines[0], tuple(lines[1:]), entry.get("body", ""), bool(entry.get("keeps", False)))
 
 
-def _established(entry: Mapping[str, Any]) -> bytes:
+def _limits(table: Mapping[str, Any], where: str) -> dict[str, int]:
+    for name, value in table.items():
+        if name not in LIMITS or type(value) is not int or value < 1:
+            raise SettingsError(f"{where}: limits.{name} = {value!r}; expected {', '.join(LIMITS)}, from 1")
+    return dict(table)
+
+
+def _established(entry: Mapping[str, Any]) -> str:
     line = entry.get("status_line", "HTTP/1.1 200 Connection established")
-    return "\r\n".join([line, *entry.get("headers", ()), "", ""]).encode("latin-1")
+    return "\r\n".join([line, *entry.get("headers", ()), "", ""])
 
 
 def _habits(table: Mapping[str, str], where: str) -> dict[str, str]:
@@ -164,9 +182,11 @@ def _text(words: str) -> str:
     return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+LIMITS = ("head_bytes", "field_bytes", "fields", "target_bytes")
 ODDITIES = {
     "absolute_uri": "CONNECT http://host:port/",
     "bad_version": "HTTP/9.9",
+    "bad_name": "a name that no resolver can look up",
     "bare_ipv6": "CONNECT ::1:5000, without brackets",
     "binary": "the first bytes are no HTTP",
     "body": "CONNECT with Content-Length or Transfer-Encoding",
@@ -184,13 +204,14 @@ ODDITIES = {
     "no_port": "CONNECT host",
     "no_version": "CONNECT host:port, without a version",
     "nul": "a NUL in a header value",
-    "odd_address": "0x7f000001, 127.1, 0.0.0.0",
+    "odd_address": "0x7f000001",
     "path": "CONNECT host:port/path",
     "port_0": "port 0",
     "port_negative": "port -1",
     "port_over": "a port beyond 65535",
     "port_word": "port abc",
     "proxy_protocol": "a line of the PROXY protocol before the request",
+    "short_address": "127.1",
     "space_before_colon": "Host : x",
     "tls": "a TLS ClientHello",
     "two_hosts": "more than one Host",
@@ -199,7 +220,7 @@ ODDITIES = {
 }  # fmt: skip
 DEFAULT_HABITS = {
     **dict.fromkeys(ODDITIES, "malformed"),
-    **dict.fromkeys(("early_data", "two_hosts", "body", "odd_address", "no_host"), "accept"),
-    "bad_version": "version", "unknown_method": "method", "long_target": "too-long",
+    **dict.fromkeys(("early_data", "two_hosts", "body", "odd_address", "no_host", "short_address"), "accept"),
+    "bad_name": "dns", "bad_version": "version", "unknown_method": "method", "long_target": "too-long",
     "many_fields": "too-large", "tls": "not-http", "binary": "not-http",
 }  # fmt: skip

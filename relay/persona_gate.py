@@ -7,7 +7,7 @@ from relay.persona_target import TargetRefused, read_odd_authority
 from relay.refusal import METHODS
 from relay.refused import Refused
 from relay.request_body import ChunkedBody, SizedBody
-from relay.request_gate import MAX_HEAD_BYTES, MAX_WAITING_BYTES, RequestGate
+from relay.request_gate import MAX_WAITING_BYTES, RequestGate
 from relay.request_head import RequestHead, RequestLine, complete_head
 
 _END = re.compile(rb"\r?\n\r?\n")
@@ -103,14 +103,12 @@ class PersonaGate(RequestGate):
         self._check_begin()
         found = _END.search(self._held)
         size = found.end() if found else len(self._held)
-        if size > min(self._limit("head_bytes", MAX_HEAD_BYTES), MAX_KEPT_BYTES):
+        if size > min(self._limit("head_bytes", MAX_KEPT_BYTES), MAX_KEPT_BYTES):
             raise Odd("too-large", "a head beyond its limit")
         if found is None:
             return None
         head = bytes(self._held[: found.start()])
         del self._held[: found.end()]
-        if self._held and head.startswith(b"CONNECT"):
-            self._odd("early_data")
         return self._read_head_of(head)
 
     def _check_begin(self) -> None:
@@ -160,14 +158,14 @@ class PersonaGate(RequestGate):
         if match[1] != "1":
             self._odd("bad_version")
         method, target = words[0], words[1]
-        if len(target) > self._limit("target_bytes", MAX_HEAD_BYTES):
+        if len(target) > self._limit("target_bytes", MAX_KEPT_BYTES):
             self._odd("long_target")
         if method == "connect":
             self._odd("lower_method")
             method = "CONNECT"
         if method not in METHODS:
             self._odd("unknown_method")
-        return RequestLine(method, target, (1, min(int(match[2]), 1)))
+        return RequestLine(method, target, (int(match[1]), int(match[2])))
 
     def _read_fields(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
         fields = []
@@ -203,6 +201,8 @@ class PersonaGate(RequestGate):
                 raise Odd("malformed", error.refusal.words) from None
         if {b"content-length", b"transfer-encoding"} & {name.lower() for name, _ in fields}:
             self._odd("body")
+        elif self._held:
+            self._odd("early_data")
         try:
             target = read_odd_authority(line.target, self._persona.habits)
         except TargetRefused as error:

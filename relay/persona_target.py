@@ -87,7 +87,8 @@ def _host(text: str, habits: Mapping[str, str]) -> str:
         # As inet_aton(3) reads it: hexadecimal, octal, fewer than four numbers
         address = str(ipaddress.IPv4Address(socket.inet_aton(text)))
     except (OSError, ValueError):
-        raise TargetRefused("dns", "a name that no resolver can look up") from None
-    if habits["odd_address"] != "accept":
-        raise TargetRefused(habits["odd_address"], "odd_address")
+        raise TargetRefused(habits["bad_name"], "bad_name") from None
+    oddity = "short_address" if text.count(".") in (1, 2) else "odd_address"
+    if habits[oddity] != "accept":
+        raise TargetRefused(habits[oddity], oddity)
     return address

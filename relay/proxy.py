@@ -173,7 +173,7 @@ class ConnectProxy:
             raise Refused(denied(reason))
         tunnel = Tunnel(request.peer, target, began_seconds, self._tunnel_ended)
         if self.persona is not None:
-            tunnel.established = self.persona.established
+            tunnel.established = self.persona.established_for(request.head.line.version)
         facts = TunnelFacts(str(target), client=request.peer)
         faults = self.faults.bind(facts) if self.faults is not None else None
         if self.persona is None or (faults is not None and faults.changes_answer):
