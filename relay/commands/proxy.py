@@ -42,10 +42,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         return _probe(Endpoint.parse(options.probe, "--probe"), program)
     if options.via is not None and not _TOKEN.match(options.via):
         raise SettingsError(f"--via: {options.via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
-    try:
-        require_c_parser()
-    except ParserMissing as error:
-        say(program, str(error))
+    if not _has_parser(program):
         return EXIT_BAD
     listen = listen_of(options.listen, DEFAULT_LISTEN)
     access = Access(parse_ports(options.allow_port), allow_local=options.allow_local or None)
@@ -77,6 +74,15 @@ def run(arguments: Sequence[str], program: str) -> int:
     finally:
         if log_file is not None and log_file is not sys.stdout:
             log_file.close()
+
+
+def _has_parser(program: str) -> bool:
+    try:
+        require_c_parser()
+    except ParserMissing as error:
+        say(program, str(error))
+        return False
+    return True
 
 
 def _serve_with_workers(program: str, listen: Sequence[Endpoint], workers: int, work: Work) -> int:

@@ -40,6 +40,7 @@ def add_fault_options(parser: argparse.ArgumentParser) -> None:
 
 def faults_of(options: argparse.Namespace, program: str) -> FaultPlan | None:
     """The plan of --fault; None without one. Raises: SettingsError."""
+    _check_api(options)
     seed = _seed(options.fault_seed)
     rules = [rule_from_text(text) for text in options.fault]
     if not rules:
@@ -88,12 +89,19 @@ def controlled(
     """The proxy, with the API of --toxiproxy-api if there is to be one. Raises: SettingsError."""
     if options.toxiproxy_api is None:
         return proxy
-    if options.workers > 1:
-        raise SettingsError("--toxiproxy-api: one API cannot change several workers; expected --workers 1")
     listen = Endpoint.parse(options.toxiproxy_api, "--toxiproxy-api")
     if is_public(listen):
         say(program, f"warning: whoever reaches {listen} can change this proxy and listen on this machine")
     return Controlled(proxy, listen, program)
+
+
+def _check_api(options: argparse.Namespace) -> None:
+    """Before anything listens. Raises: SettingsError."""
+    if options.toxiproxy_api is None:
+        return
+    Endpoint.parse(options.toxiproxy_api, "--toxiproxy-api")
+    if options.workers > 1:
+        raise SettingsError("--toxiproxy-api: one API cannot change several workers; expected --workers 1")
 
 
 def _seed(text: str | None) -> int | None:

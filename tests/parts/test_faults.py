@@ -1,5 +1,6 @@
 """Each fault alone, in virtual time: what goes in, what comes out, when, and how it ends."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -255,7 +256,8 @@ def test_garbage_is_repeatable_and_bounded() -> None:
 
 def test_an_endless_head_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A status line and fields of the size that was asked for, none of them empty; some day it is enough."""
-    monkeypatch.setattr("relay.faults.answer_endless.MAX_FIELDS", 1000)
+    # The package has the fault under the name of its module
+    monkeypatch.setattr(sys.modules["relay.faults.answer_endless"], "MAX_FIELDS", 1000)
     played = play("answer_endless", field_bytes=1000, delay_seconds=1.0)
     assert 1_001 == len(played.chunks)
     assert {1000} == {len(data) for _, data in played.chunks[1:]}
