@@ -101,7 +101,9 @@ class PersonaGate(RequestGate):
     def _read(self) -> RequestHead | None:
         """Take a whole head off the bytes that wait; None until there is one. Raises: Odd."""
         self._check_begin()
-        found = _END.search(self._held)
+        # Not again from the start for every byte that comes
+        found = _END.search(self._held, max(0, self._searched_bytes - len(b"\r\n\r")))
+        self._searched_bytes = len(self._held)
         size = found.end() if found else len(self._held)
         if size > min(self._limit("head_bytes", MAX_KEPT_BYTES), MAX_KEPT_BYTES):
             raise Odd("too-large", "a head beyond its limit")
@@ -109,6 +111,7 @@ class PersonaGate(RequestGate):
             return None
         head = bytes(self._held[: found.start()])
         del self._held[: found.end()]
+        self._searched_bytes = 0
         return self._read_head_of(head)
 
     def _check_begin(self) -> None:
@@ -116,6 +119,7 @@ class PersonaGate(RequestGate):
         while self._held[:2] == b"\r\n" or self._held[:1] == b"\n":
             self._odd("leading_crlf")
             del self._held[: 2 if self._held[:1] == b"\r" else 1]
+            self._searched_bytes = 0
         if self._held and not _FIRST.match(self._held) and self._held[:1] != b"\r":
             self._odd("tls" if self._held[:1] == b"\x16" else "binary")
         for begin, oddity in ((PREFACE, "h2_preface"), (b"PROXY TCP", "proxy_protocol")):
