@@ -1,22 +1,26 @@
 """The same tunnel for plain threads: no asyncio, so a command that pings or pipes starts fast."""
 
+import math
+import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
-from relay.dial import Address, new_socket
+from relay.dial import Address
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut, classify
-from relay.foreign import FIRST_BYTES, UNANSWERED, not_framework
+from relay.foreign import FIRST_BYTES, idle_failure, not_framework, unanswered
 from relay.lookup import look_up_within
+from relay.moves import Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
 from relay.pipe import BlockingStream, SocketPipe, TlsPipe
-from relay.route import Route
+from relay.race import Outcome, Race
+from relay.route import Hop, Route
 from relay.tls import client_context
 from relay.trace import Trace
-from relay.walk import Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
+from relay.walk import walk
 
 
 def open_tunnel(
@@ -65,20 +69,25 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    def carry_out(self, command: Command) -> list[Address] | bytes | None:
+    def carry_out(self, command: Command) -> list[Address] | bytes | str | None:
         remaining = self._trace.remaining_seconds()
         if self._stream is not None:
             self._stream.set_deadline(time.monotonic() + remaining)
         match command:
             case Resolve(endpoint):
                 return look_up_within(endpoint.host, endpoint.port, remaining)
-            case Connect((family, sockaddr), limit_seconds):
+            case Connect(addresses, limit_seconds, outcomes):
                 self.discard()
-                self._stream = connect(family, sockaddr, min(remaining, limit_seconds))
+                self._stream = connect_first(addresses, min(remaining, limit_seconds), outcomes)
             case StartTls(hop):
-                context = client_context(hop.ca_file, hop.verify)
-                self._stream = wrapped = TlsPipe(self._open(), context, hop.endpoint.host)
-                wrapped.handshake()
+                return self._start_tls(hop)
+            case StartHttp2(tunnel):
+                from relay.http2_pipe import Http2Pipe
+
+                self._stream = Http2Pipe(self._open(), tunnel)
+                self._stream.set_deadline(time.monotonic() + remaining)
+            case Drop():
+                self.discard()
             case Send(data):
                 self._open().write(data)
             case Receive(grace_seconds):
@@ -86,6 +95,12 @@ class _Driver:
             case Unread(data):
                 self._open().unread(data)
         return None
+
+    def _start_tls(self, hop: Hop) -> str | None:
+        name = hop.server_name or hop.endpoint.host
+        self._stream = wrapped = TlsPipe(self._open(), client_context(hop), name)
+        wrapped.handshake()
+        return wrapped.alpn
 
     def _receive(self, remaining: float, grace_seconds: float | None) -> bytes | None:
         if grace_seconds is None:
@@ -101,17 +116,35 @@ class _Driver:
         return self._stream
 
 
-def connect(family: socket.AddressFamily, sockaddr: tuple, limit_seconds: float) -> SocketPipe:  # type: ignore[type-arg]
-    """A connected pipe. Raises: OSError, TimeoutError after `limit_seconds`."""
-    sock = new_socket(family)
-    sock.settimeout(limit_seconds)
+def connect_first(addresses: Sequence[Address], limit_seconds: float, outcomes: list[Outcome]) -> SocketPipe:
+    """A pipe to the first address that takes us, as `relay.tunnel.connect_first`."""
+    ends = time.monotonic() + limit_seconds
+    race = Race(addresses, outcomes)
     try:
-        sock.connect(sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    sock.settimeout(None)
-    return SocketPipe(sock)
+        wait_seconds = race.advance()
+        while race.winner is None:
+            left = ends - time.monotonic()
+            if left <= 0:
+                race.close("timed out")
+                raise TimeoutError
+            limit = left if wait_seconds is None else min(left, wait_seconds)
+            for sock in _writable(race.pending, limit):
+                if race.winner is None:
+                    race.settle(sock)
+            wait_seconds = race.advance()
+    finally:
+        race.close()
+    race.winner.setblocking(True)
+    return SocketPipe(race.winner)
+
+
+def _writable(pending: Sequence[socket.socket], limit_seconds: float) -> list[socket.socket]:
+    # poll(2), as select(2) cannot take descriptors from 1024 on
+    waiting = select.poll()
+    for sock in pending:
+        waiting.register(sock, select.POLLOUT)
+    ready = {descriptor for descriptor, _ in waiting.poll(math.ceil(limit_seconds * 1000))}
+    return [sock for sock in pending if sock.fileno() in ready]
 
 
 class BlockingPackets:
@@ -162,9 +195,19 @@ class BlockingPackets:
             raise classify(error, Stage.FRAMEWORK, self._peer) from error
         return packet, self._connection.bytes_received - self._connection.unread_bytes - before
 
+    def ended_while_idle(self) -> Failure | None:
+        """Why this connection can carry no further request, seen without waiting; None when it can."""
+        unread_bytes = self._connection.unread_bytes
+        try:
+            came = None if unread_bytes else self.stream.poll()
+        except OSError as error:
+            return classify(error, Stage.FRAMEWORK, self._peer).failure
+        return idle_failure(came, unread_bytes, self._peer)
+
     def close(self) -> None:
         """Close the connection."""
         self.stream.close()
 
     def _closed(self) -> Failure:
-        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, UNANSWERED)
+        words = unanswered(self._connection.packets_received)
+        return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, words)

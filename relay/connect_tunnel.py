@@ -9,11 +9,13 @@ from relay.failure import RelayError
 from relay.fault_answer import ESTABLISHED
 from relay.fault_path import FaultPath
 from relay.fault_plan import BoundFaults
+from relay.link import Link
 from relay.listening import bound_endpoint
 from relay.pump_end import Counters, TunnelEnd
 from relay.refusal import Refusal, unreachable
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
+from relay.splice import SplicePlane
 from relay.stream import SocketStream
 
 
@@ -58,13 +60,20 @@ class Tunnel:
             target = await dial(self.target)
             is_carried = await self._carry(client, target, plane)
         except (RelayError, Refused) as error:
-            await self._refuse(sock, error.refusal if isinstance(error, Refused) else unreachable(error))
+            await self._linger(sock, error.refusal if isinstance(error, Refused) else unreachable(error))
         finally:
             if not is_carried:
                 client.reset()
                 self.on_end(self)
 
-    async def _refuse(self, sock: socket.socket, refusal: Refusal) -> None:
+    async def refuse(self, sock: socket.socket, refusal: Refusal) -> None:
+        """Say no to the client, whose socket is ours to close, and end."""
+        try:
+            await self._linger(sock, refusal)
+        finally:
+            self.on_end(self)
+
+    async def _linger(self, sock: socket.socket, refusal: Refusal) -> None:
         self.refusal, self.status, self.ended = refusal, int(refusal.status), "refused"
         await linger_close(sock, refusal.reply())
 
@@ -105,6 +114,23 @@ class Tunnel:
         self.outgoing = str(bound_endpoint(target.fileno_socket()))
         self.carriage = plane.carry(client, target, self._carried)
         return True
+
+    def adopt(
+        self,
+        plane: SplicePlane,
+        client: socket.socket,
+        target: socket.socket,
+        early: bytes,
+        seen: tuple[int, int],
+        outgoing: tuple[str, int],
+    ) -> None:
+        """The client has been told 200: carry the bytes of two sockets that `plane` watches already."""
+        self.status = 200
+        host, port = outgoing[:2]
+        self.outgoing = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        link = Link(client, target, self._carried, early=early)
+        self.carriage = Carriage("splice", link)
+        plane.add(link, seen)
 
     def _carried(self, end: TunnelEnd) -> None:
         self.ended = str(end)

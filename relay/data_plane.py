@@ -37,6 +37,12 @@ class DataPlane:
         self._splice: SplicePlane | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def splice(self) -> SplicePlane:
+        """The plane of the fast path, where IS_AVAILABLE."""
+        if self._splice is None:
+            self._splice = SplicePlane()
+        return self._splice
+
     def carry(
         self, client: Stream, target: Stream, on_end: OnEnd, *, needs_bytes: bool = False
     ) -> Carriage:
@@ -46,14 +52,12 @@ class DataPlane:
               gets a RST. Proxies that say 200 before they have reached the target end so.
         """
         if IS_AVAILABLE and isinstance(client, SocketStream) and isinstance(target, SocketStream):
-            if self._splice is None:
-                self._splice = SplicePlane()
             near, early = client.detach()
             far, greeting = target.detach()
-            link = self._splice.add(
-                near, far, on_end, early=early, greeting=greeting, needs_bytes=needs_bytes
-            )
-            return Carriage("splice", link)
+            link = Link(near, far, on_end, early=early, greeting=greeting, needs_bytes=needs_bytes)
+            carriage = Carriage("splice", link)
+            self.splice().add(link)
+            return carriage
         counters = Counters()
 
         async def run() -> None:

@@ -40,11 +40,6 @@ def new_socket(family: socket.AddressFamily) -> socket.socket:
     return sock
 
 
-def share_of(remaining_seconds: float, addresses_left: int) -> float:
-    """How long one address may take, so that the first dead one does not eat the time of the others."""
-    return remaining_seconds / max(addresses_left, 1) if addresses_left > 1 else remaining_seconds
-
-
 def reset_socket(sock: socket.socket) -> None:
     """Close with RST (socket(7), SO_LINGER 0): what is still in the send queue is thrown away."""
     with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from relay.access import Access, IpAddress
+from relay.access import Access, IpAddress, embedded
 from relay.dial import Address, literal_addresses
 from relay.failure import DialFailed, Failure, Reason, Stage
 from relay.lookups import Lookups
@@ -17,6 +17,8 @@ from relay.stream import SocketStream
 from relay.trace import Trace
 from relay.tunnel import connect
 from relay.vanished import notice_vanished
+
+_DISCARD_PORT = 9
 
 
 class Dialler:
@@ -46,7 +48,7 @@ class Dialler:
                 async with asyncio.timeout(trace.remaining_seconds()):
                     addresses = await self._lookups.look_up(target.host, target.port)
         for address in addresses:
-            self._check(str(address[1][0]), target)
+            self.check(address, target)
         with trace.step(Stage.CONNECT, str(target)):
             stream = await self._first_open(trace, addresses)
         sock = stream.fileno_socket()
@@ -56,8 +58,13 @@ class Dialler:
         notice_vanished(sock)
         return stream
 
-    def _check(self, host: str, target: Endpoint) -> None:
-        if reason := self._access.refuses_address(host):
+    def check(self, address: Address, target: Endpoint) -> None:
+        """Raises: Refused when this address of `target` may not be reached."""
+        host = str(address[1][0])
+        reason = self._access.refuses_address(host)
+        if reason is None and not self._access.allow_local and any(map(_is_here, embedded(_address(host)))):
+            reason = f"{host} is the proxy's own machine"
+        if reason is not None:
             raise Refused(Refusal(403, "destination_ip_prohibited", reason))
         if self._is_own(_address(host), target.port):
             raise Refused(Refusal(502, "proxy_loop_detected", f"{target} is this proxy itself"))
@@ -104,9 +111,12 @@ def _is_itself(sock: socket.socket) -> bool:
 
 
 def _is_here(address: IpAddress) -> bool:
-    """Whether an address is one of this machine's: only then can a socket be bound to it."""
+    """Whether an address is one of this machine's: packets to it leave from it (ip(7)); nothing is sent.
+
+    A bind would tell as well, but not where net.ipv4.ip_nonlocal_bind is set.
+    """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((str(address), 0))
-        return True
+        probe.connect((str(address), _DISCARD_PORT))
+        return _address(probe.getsockname()[0]) == address
     return False

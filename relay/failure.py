@@ -3,7 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from ssl import SSLCertVerificationError, SSLError
 from typing import Any
@@ -96,22 +96,45 @@ _NOT_FOUND = {
 
 
 @dataclass(frozen=True)
+class Answered:
+    """What a proxy said when it refused, fit to be shown: without secrets, printable, bounded.
+
+    `head` has one field a line; `body` is the beginning of its text, without markup.
+    """
+
+    status: int
+    head: str
+    body: str = ""
+    proxy_status: str | None = None
+    squid_error: str | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
-    """One thing that went wrong: where, what, with whom, and the words of whoever said so."""
+    """One thing that went wrong: where, what, with whom, and the words of whoever said so.
+
+    Attributes: hop: counts proxies from 0, None means the target itself. role: "proxy", "proxy 2 of 3",
+    "target". reply: of a proxy that refused.
+    """
 
     stage: Stage
     reason: Reason
     peer: str
     detail: str = ""
     hop: int | None = None
+    role: str = ""
+    reply: Answered | None = None
 
     @property
     def sentence(self) -> str:
         """One line for people: stage, peer, cause, and the evidence in brackets."""
         words = _WORDS.get(self.reason)
+        # Of a single proxy the URL says enough
+        who = f"{self.peer} [{self.role}]" if " of " in self.role else self.peer
         if words is None:
-            return f"{self.stage}: {self.peer} {self.detail or self.reason}"
-        return f"{self.stage}: {self.peer} {words}" + (f" ({self.detail})" if self.detail else "")
+            return f"{self.stage}: {who} {self.detail or self.reason}"
+        return f"{self.stage}: {who} {words}" + (f" ({self.detail})" if self.detail else "")
 
     def as_dict(self) -> dict[str, Any]:
         """The same for machines; `hop` counts proxies from 0, null means the target itself."""
@@ -121,6 +144,8 @@ class Failure:
             "peer": self.peer,
             "detail": self.detail,
             "hop": self.hop,
+            "role": self.role or ("target" if self.hop is None else "proxy"),
+            "reply": None if self.reply is None else asdict(self.reply),
             "sentence": self.sentence,
         }
 
@@ -153,9 +178,10 @@ class AnswerLost(RelayError, ConnectionError):
 
 
 class ProxyRefused(RelayError, ConnectionError):
-    """A hop answered CONNECT outside 2xx.
+    """A hop answered CONNECT outside 2xx, or SOCKS with a refusal.
 
-    `status` is its status code, `headers` its header fields in order, `body` at most 64 KiB of its body.
+    `status` is its status code (of SOCKS: the reply code), `headers` its header fields in order, `body` at
+    most 64 KiB of its body, both as they came.
     """
 
     def __init__(

@@ -30,6 +30,11 @@ class Binder(Protocol):
     def bind(self, tunnel: TunnelFacts) -> BoundFaults | None: ...
 
 
+def bound(plan: Binder | None, tunnel: TunnelFacts) -> BoundFaults | None:
+    """The faults of a tunnel that opens now, also where there is no plan."""
+    return plan.bind(tunnel) if plan is not None else None
+
+
 class FaultPlan:
     """Rules, and what is counted for them.
 
@@ -76,7 +81,7 @@ class JoinedFaults:
 
     def bind(self, tunnel: TunnelFacts) -> BoundFaults | None:
         """The faults of all."""
-        found = [bound for plan in self._plans if (bound := plan.bind(tunnel)) is not None]
+        found = [one for plan in self._plans if (one := plan.bind(tunnel)) is not None]
         if not found:
             return None
         return BoundFaults(

@@ -10,6 +10,27 @@ FIRST_BYTES = 64
 UNANSWERED = "before it answered: its key may be another one, or no Framework Server is there"
 
 
+def idle_failure(came: bytes | None, unread_bytes: int, peer: str) -> Failure | None:
+    """Why an idle connection can carry no further request; None when it can.
+
+    Args: came: what a poll of its stream gave. unread_bytes: what came before that.
+    """
+    if came == b"":
+        return Failure(Stage.FRAMEWORK, Reason.CLOSED, peer, "while the connection was idle")
+    waiting = unread_bytes + len(came or b"")
+    if not waiting:
+        return None
+    # The next answer could not be told from them
+    return Failure(Stage.FRAMEWORK, Reason.MALFORMED, peer, f"sent {waiting} bytes that nobody had asked for")
+
+
+def unanswered(packets_received: int) -> str:
+    """What to say of a connection that was closed while an answer was awaited."""
+    if not packets_received:
+        return UNANSWERED
+    return f"before it answered; it had answered {packets_received} times on this connection"
+
+
 def not_framework(error: PeerWireError, first: bytes, packets_received: int, peer: str) -> PeerMisbehaved:
     """The error for bytes that are no Framework packet; the first bytes of a connection often tell why."""
     # Its patterns are compiled when it is imported, and this is rarely needed

@@ -20,8 +20,8 @@ class Half:
     """
 
     __slots__ = (
-        "burst_bytes", "count", "held", "is_bursting", "is_done", "is_ending", "is_queued", "link", "pending",
-        "pipe", "sink", "source", "source_ended",
+        "burst_bytes", "count", "held", "is_bursting", "is_done", "is_ending", "is_queued", "link", "other",
+        "pending", "pipe", "sink", "source", "source_ended",
     )  # fmt: skip
 
     def __init__(self, link: "Link", source: int, sink: int, pending: bytes) -> None:
@@ -38,11 +38,8 @@ class Half:
         self.is_ending = False
         self.is_done = False
         self.is_queued = False
-
-    @property
-    def other(self) -> "Half":
-        """The way back."""
-        return self.link.down if self is self.link.up else self.link.up
+        # The way back; the link sets it
+        self.other = self
 
     def read(self, pipes: PipePool) -> int | None:
         """Take bytes from the source; only when nothing is pending or held.
@@ -68,6 +65,37 @@ class Half:
             # read, which would only say EAGAIN, is spared
             return None
         return size
+
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way, and nothing but messages is expected."""
+        return not (
+            self.pending or self.held or self.is_bursting or self.is_queued or self.is_done or self.is_ending
+        )
+
+    def pass_message(self) -> bool:
+        """Hand on what has come, when it is one small message and its sink takes it; True when that is all.
+
+        Only when nothing is pending or held, and no burst is under way. False: `read` and `write` go on from
+        here. Raises: OSError when the source was reset.
+        """
+        try:
+            data = os.read(self.source, READ_BYTES)
+        except BlockingIOError:
+            return True
+        size = len(data)
+        if 0 < size < READ_BYTES:
+            try:
+                written = os.write(self.sink, data)
+            except OSError:
+                written = 0
+            self.count += written
+            if written == size:
+                return True
+            data = data[written:]
+        self.pending = data
+        self.source_ended = size == 0
+        self.is_bursting = size == READ_BYTES
+        return False
 
     def _splice_in(self, pipes: PipePool) -> int | None:
         if self.pipe is None:
@@ -116,7 +144,12 @@ class Half:
 
 
 class Link:
-    """One tunnel on the fast path."""
+    """One tunnel on the fast path.
+
+    Args: on_end: called once, when both sockets are closed; that can be before SplicePlane.add returns.
+          early: bytes of the client that were read already. greeting: the same of the target.
+          needs_bytes: a target that ends before a byte has passed, either way, has failed.
+    """
 
     __slots__ = ("broken", "client", "down", "first_end", "is_over", "needs_bytes", "on_end", "target", "up")
 
@@ -125,14 +158,16 @@ class Link:
         client: socket.socket,
         target: socket.socket,
         on_end: Callable[[TunnelEnd], None],
-        early: bytes,
-        greeting: bytes,
-        needs_bytes: bool,
+        *,
+        early: bytes = b"",
+        greeting: bytes = b"",
+        needs_bytes: bool = False,
     ) -> None:
         self.client = client
         self.target = target
         self.up = Half(self, client.fileno(), target.fileno(), early)
         self.down = Half(self, target.fileno(), client.fileno(), greeting)
+        self.up.other, self.down.other = self.down, self.up
         self.on_end = on_end
         self.needs_bytes = needs_bytes
         self.first_end: TunnelEnd | None = None

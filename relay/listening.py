@@ -115,6 +115,17 @@ async def accept_each(listener: socket.socket, greet: Callable[[socket.socket], 
             await greet(sock)
 
 
+def accept_no_more(server: asyncio.Server) -> None:
+    """Stop accepting, before `close`: a server that is closed loses what asyncio has just accepted.
+
+    Its transport is made in a later turn of the loop, and then fails on an assertion, half open.
+    """
+    for sock in server.sockets:
+        # uvloop has a listener that nobody may take its descriptor from, and no such gap
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+
+
 def allow_descriptors(connections: int) -> bool:
     """Raise this process's soft limit of open files so that `connections` fit; False when they do not.
 

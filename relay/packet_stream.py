@@ -4,8 +4,8 @@ from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
-from relay.failure import Failure, Reason, Stage, classify
-from relay.foreign import FIRST_BYTES, not_framework
+from relay.failure import Failure, Stage, classify
+from relay.foreign import FIRST_BYTES, idle_failure, not_framework
 from relay.stream import Stream
 
 
@@ -62,13 +62,7 @@ class PacketStream:
             came = self.stream.poll() if not waiting else None
         except OSError as error:
             return classify(error, Stage.FRAMEWORK, self._peer).failure
-        if came == b"":
-            return Failure(Stage.FRAMEWORK, Reason.CLOSED, self._peer, "while the connection was idle")
-        waiting += len(came or b"")
-        if not waiting:
-            return None
-        detail = f"sent {waiting} bytes that nobody had asked for"
-        return Failure(Stage.FRAMEWORK, Reason.MALFORMED, self._peer, detail)
+        return idle_failure(came, waiting, self._peer)
 
     async def half_close(self) -> None:
         """Say our last word; replies still arrive."""

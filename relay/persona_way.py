@@ -5,6 +5,7 @@ from socket import socket
 
 from relay.client_request import ClientRequest
 from relay.failure import RelayError
+from relay.fault_plan import Binder, FaultPlan, JoinedFaults
 from relay.persona import Persona
 from relay.refusal import Refusal, unreachable
 from relay.refused import Refused
@@ -26,14 +27,30 @@ async def keep_after(request: ClientRequest, refusal: Refusal, persona: Persona)
     return True
 
 
-async def take_over_dialled(
-    request: ClientRequest, target: Endpoint, dial: Dial
+def with_habits(faults: Binder | None, persona: Persona | None) -> Binder | None:
+    """The faults, and those that are a persona's habits."""
+    if persona is None or not persona.faults:
+        return faults
+    return JoinedFaults(FaultPlan(persona.faults), faults)
+
+
+def reply_to(refusal: Refusal, persona: Persona | None, *, with_body: bool) -> bytes:
+    """The reply, in the persona's words or in ours."""
+    if persona is None:
+        return refusal.reply(with_body=with_body)
+    return persona.reply(refusal).wire(refusal, with_body=with_body)
+
+
+async def take_over(
+    request: ClientRequest, target: Endpoint, dial: Dial, is_dialled_first: bool
 ) -> tuple[socket, bytes, Dial]:
-    """Dial, and take the client's socket only then: until then a refusal may leave its connection open.
+    """Take the client's socket; with `is_dialled_first` a refusal until then may leave its connection open.
 
     Returns: socket, early bytes, and what gives the stream that was dialled.
     Raises:  Refused, ConnectionResetError when the client has gone.
     """
+    if not is_dialled_first:
+        return *await request.take_over(), dial
     try:
         stream = await dial(target)
     except RelayError as error:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocol.packet import Packet
@@ -15,12 +15,16 @@ from relay.route import Route
 
 @dataclass(frozen=True)
 class Answer:
-    """One ping: its reply's size on the wire and round-trip time, or why there was none."""
+    """One ping: its reply's size on the wire and round-trip time, or why there was none.
+
+    `made_anew`: how the connection before had ended while it was idle, when that was seen.
+    """
 
     seq: int
     size_bytes: int = 0
     milliseconds: float = 0.0
     failure: Failure | None = None
+    made_anew: Failure | None = None
 
 
 @dataclass
@@ -105,6 +109,13 @@ class Pinger:
             packets.close()
 
     def _ping(self, seq: int) -> Answer:
+        """One that finds the connection ended makes a new one: a server's idle timeout loses no ping."""
+        ended = self._packets.ended_while_idle() if self._packets is not None else None
+        if ended is not None:
+            self.close()
+        return replace(self._exchange(seq), made_anew=ended)
+
+    def _exchange(self, seq: int) -> Answer:
         try:
             packets = self._packets or self._connect()
         except RelayError as error:

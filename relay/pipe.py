@@ -25,6 +25,9 @@ class BlockingStream(Protocol):
     def write(self, data: bytes) -> None:
         """Hand all of `data` to the kernel. Raises: OSError, TimeoutError."""
 
+    def poll(self) -> bytes | None:
+        """What has come already, without waiting; None when nothing has. Raises: OSError."""
+
     def half_close(self) -> None:
         """Say our last word (FIN); reading goes on."""
 
@@ -64,6 +67,16 @@ class SocketPipe:
     def write(self, data: bytes) -> None:
         self._arm()
         self._sock.sendall(data)
+
+    def poll(self) -> bytes | None:
+        data, self._unread = self._unread, b""
+        self._sock.settimeout(0.0)
+        try:
+            return data or self._sock.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+        finally:
+            self.set_deadline(self._deadline)
 
     def half_close(self) -> None:
         # ENOTCONN: the peer has reset meanwhile; the reader will see that
@@ -112,6 +125,11 @@ class TlsPipe:
             if not done:
                 self._core.receive_data(self._below.read())
 
+    @property
+    def alpn(self) -> str | None:
+        """What ALPN has settled on, after the handshake."""
+        return self._core.alpn
+
     def set_deadline(self, monotonic_seconds: float | None) -> None:
         self._below.set_deadline(monotonic_seconds)
 
@@ -127,6 +145,17 @@ class TlsPipe:
     def write(self, data: bytes) -> None:
         self._core.encrypt(data)
         self._flush()
+
+    def poll(self) -> bytes | None:
+        data, self._unread = self._unread, b""
+        if data:
+            return data
+        while (plaintext := self._core.decrypt()) is None:
+            ciphertext = self._below.poll()
+            if ciphertext is None:
+                return None
+            self._core.receive_data(ciphertext)
+        return plaintext
 
     def half_close(self) -> None:
         self._core.close_notify()

@@ -7,37 +7,39 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from relay.absolute_form import ANSWER_SECONDS, forward
 from relay.access import Access
+from relay.admission import Admission, Admitted
 from relay.client_request import ClientRequest
 from relay.connect_tunnel import Tunnel
 from relay.data_plane import DataPlane
 from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
-from relay.fault_plan import Binder, FaultPlan, JoinedFaults
+from relay.express import ExpressLane
+from relay.failure import RelayError
+from relay.fault_plan import Binder, bound
 from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
-from relay.listening import BACKLOG, bound_endpoint, is_public, listen_on
+from relay.listening import BACKLOG, accept_no_more, bound_endpoint, is_public, listen_on
 from relay.persona import Persona
 from relay.persona_gate import PersonaGate
-from relay.persona_way import Dial, keep_after, take_over_dialled
-from relay.refusal import Refusal, denied, went_in_a_circle
+from relay.persona_way import keep_after, reply_to, take_over, with_habits
+from relay.refusal import Refusal, denied, unreachable, went_in_a_circle
 from relay.refused import Refused, linger_close
-from relay.request_gate import RequestGate
+from relay.request_log import Log, forwarded_entry, refused_entry, tell, tunnel_entry
 from relay.route import Endpoint
-from relay.takeover import RawServer, accept_no_more, require_c_parser
+from relay.splice import IS_AVAILABLE
+from relay.takeover import RawServer, require_c_parser
 from relay.vanished import notice_vanished
 
 PROXY_PORT = 3128
 CONNECT_TIMEOUT_SECONDS = 10.0
 HEAD_TIMEOUT_SECONDS = 30.0
-Log = Callable[[dict[str, Any]], None]
 
 
 class ConnectProxy:
@@ -74,10 +76,7 @@ class ConnectProxy:
         self.access = access or Access()
         if self.access.allow_local is None:
             self.access = replace(self.access, allow_local=not any(map(is_public, listen)))
-        self.persona = persona
-        self.faults = faults
-        if persona is not None and persona.faults:
-            self.faults = JoinedFaults(FaultPlan(persona.faults), faults)
+        self.persona, self.faults = persona, with_habits(faults, persona)
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._listen = tuple(listen)
         self._sockets = sockets
@@ -85,7 +84,9 @@ class ConnectProxy:
         self._head_timeout_seconds = head_timeout_seconds
         self._answer_timeout_seconds = answer_timeout_seconds
         self._log = log
+        self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
+        self._express: ExpressLane | None = None
         self._server: RawServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._plane = DataPlane()
@@ -94,7 +95,7 @@ class ConnectProxy:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Where it really listens."""
-        return [bound_endpoint(sock) for server in self._servers for sock in server.sockets]
+        return [bound_endpoint(sock) for sock in self._listeners]
 
     @property
     def endpoint(self) -> Endpoint:
@@ -103,32 +104,50 @@ class ConnectProxy:
 
     @property
     def connections(self) -> int:
-        """Connections that aiohttp still holds; a tunnel is not among them."""
-        return len(self._server.connections) if self._server else 0
+        """Connections that have not asked for anything yet, or that aiohttp holds; no tunnels."""
+        silent = len(self._express) if self._express is not None else 0
+        return silent + (len(self._server.connections) if self._server else 0)
 
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
         require_c_parser()
         self._is_stopping = False
         loop = asyncio.get_running_loop()
-        gate = RequestGate if self.persona is None else partial(PersonaGate, self.persona)
-        self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds, gate)
-        for sock in self._sockets or listen_on(self._listen):
+        self._server = RawServer(self._answer, self._refuse, self._head_timeout_seconds)
+        if self.persona is not None:
+            self._server.new_gate = partial(PersonaGate, self.persona)
+        self._listeners = list(self._sockets or listen_on(self._listen))
+        for sock in self._listeners:
             # Accepted sockets have these of their listener
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_vanished(sock)
-            self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
         self._dialler = Dialler(self.access, self.endpoints, self._connect_timeout_seconds)
+        self._admission = Admission(self.access, self._dialler)
+        # Faults and personas want every request to come by way of aiohttp
+        if IS_AVAILABLE and self.faults is None and self.persona is None:
+            self._express = ExpressLane(
+                self._plane.splice(), self._listeners, self,
+                silence_seconds=self._head_timeout_seconds, connect_seconds=self._connect_timeout_seconds,
+            )  # fmt: skip
+            return
+        for sock in self._listeners:
+            self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
 
     async def aclose(self) -> None:
         """Stop at once: listeners first, then every tunnel and every connection is reset."""
         self._is_stopping = True
+        if self._express is not None:
+            self._express.close()
+            self._express = None
         for server in self._servers:
             accept_no_more(server)
         if self._server is not None:
             await self._server.stop()
         for server in self._servers:
             server.close()
+        for sock in self._listeners:
+            sock.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -137,6 +156,7 @@ class ConnectProxy:
         if self._server is not None:
             await self._dialler.aclose()
         self._servers.clear()
+        self._listeners.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -146,6 +166,30 @@ class ConnectProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def admit(self, authority: bytes) -> Admitted | None:
+        """Where the express lane may dial at once."""
+        return self._admission.admit(authority)
+
+    def opening(self, client: str, target: Endpoint) -> Tunnel:
+        """A tunnel of the express lane is being dialled."""
+        tunnel = Tunnel(client, target, time.monotonic(), self._tunnel_ended)
+        self.tunnels.add(tunnel)
+        return tunnel
+
+    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+        """Tell its client, in the background."""
+
+        def if_never_run() -> None:
+            reset_socket(sock)
+            self._tunnel_ended(tunnel)
+
+        self._begin(tunnel.refuse(sock, unreachable(error)), if_never_run)
+
+    def hand_over(self, sock: socket.socket, data: bytes) -> None:
+        """Have aiohttp answer what the express lane does not."""
+        assert self._server is not None
+        self._server.take(sock, data)
 
     async def _answer(self, request: ClientRequest) -> bool:
         """Answer one request; return whether its connection goes on."""
@@ -158,8 +202,9 @@ class ConnectProxy:
                 return False
             return await self._forward(request, began_seconds)
         except Refused as error:
-            if self.persona is not None and await keep_after(request, error.refusal, self.persona):
-                self._tell_refused(request, error.refusal, began_seconds, "kept", error.refusal.status)
+            refusal = error.refusal
+            if self.persona is not None and await keep_after(request, refusal, self.persona):
+                self._tell(began_seconds, **refused_entry(request, refusal, "kept", refusal.status))
                 return True
             await self._refuse(request, error.refusal, began_seconds)
             return False
@@ -174,13 +219,9 @@ class ConnectProxy:
         tunnel = Tunnel(request.peer, target, began_seconds, self._tunnel_ended)
         if self.persona is not None:
             tunnel.established = self.persona.established_for(request.head.line.version)
-        facts = TunnelFacts(str(target), client=request.peer)
-        faults = self.faults.bind(facts) if self.faults is not None else None
-        if self.persona is None or (faults is not None and faults.changes_answer):
-            dial: Dial = self._dialler.dial
-            sock, early = await request.take_over()
-        else:
-            sock, early, dial = await take_over_dialled(request, target, self._dialler.dial)
+        faults = bound(self.faults, TunnelFacts(str(target), client=request.peer))
+        is_dialled_first = self.persona is not None and not (faults is not None and faults.changes_answer)
+        sock, early, dial = await take_over(request, target, self._dialler.dial, is_dialled_first)
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
         self.tunnels.add(tunnel)
 
@@ -193,20 +234,13 @@ class ConnectProxy:
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self.tunnels.discard(tunnel)
-        self._tell(
-            tunnel.began_seconds, client=tunnel.client, method="CONNECT", target=str(tunnel.target),
-            status=tunnel.status, bytes_up=tunnel.counters.up, bytes_down=tunnel.counters.down,
-            ended=tunnel.ended, **_way(tunnel), **_why(tunnel.refusal),
-        )  # fmt: skip
+        self._tell(tunnel.began_seconds, **tunnel_entry(tunnel))
 
     async def _forward(self, request: ClientRequest, began_seconds: float) -> bool:
-        line, done = request.head.line, Forwarded()
+        done = Forwarded()
 
         def tell() -> None:
-            self._tell(
-                began_seconds, client=request.peer, method=line.method, target=line.target,
-                status=done.status, bytes_up=done.bytes_up, bytes_down=done.bytes_down, ended=done.ended,
-            )  # fmt: skip
+            self._tell(began_seconds, **forwarded_entry(request, done))
 
         try:
             await forward(
@@ -228,27 +262,14 @@ class ConnectProxy:
     ) -> None:
         status, ended = 0, "client-reset"
         method = request.line.method if request.line is not None else "-"
-        if self.persona is not None:
-            reply = self.persona.reply(refusal).wire(refusal, with_body=method != "HEAD")
-        else:
-            reply = refusal.reply(with_body=method != "HEAD")
+        reply = reply_to(refusal, self.persona, with_body=method != "HEAD")
         if request.has_answered:
             # A second reply would look like part of the first: the client must see that it is broken
             request.abort()
             ended = "broken"
         elif await self._close(request, reply):
             status, ended = int(refusal.status), "refused"
-        self._tell_refused(request, refusal, began_seconds, ended, status)
-
-    def _tell_refused(
-        self, request: ClientRequest, refusal: Refusal, began_seconds: float | None, ended: str, status: int
-    ) -> None:
-        line = request.line
-        method, target = (line.method, line.target) if line is not None else ("-", "-")
-        self._tell(
-            time.monotonic() if began_seconds is None else began_seconds, client=request.peer, method=method,
-            target=target, status=status, bytes_up=0, bytes_down=0, ended=ended, **_why(refusal),
-        )  # fmt: skip
+        self._tell(began_seconds, **refused_entry(request, refusal, ended, status))
 
     async def _close(self, request: ClientRequest, reply: bytes) -> bool:
         """Send the last bytes and close in the background; False when the client has gone."""
@@ -274,19 +295,6 @@ class ConnectProxy:
         self._tasks.add(task)
         task.add_done_callback(ended)
 
-    def _tell(self, began_seconds: float, **entry: Any) -> None:
+    def _tell(self, began_seconds: float | None, **entry: Any) -> None:
         if self._log is not None:
-            seconds = round(time.monotonic() - began_seconds, 6)
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._log({"time": now, **entry, "seconds": seconds})
-
-
-def _way(tunnel: Tunnel) -> dict[str, str]:
-    """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
-    if tunnel.carriage is None:
-        return {}
-    return {"outgoing": tunnel.outgoing, "path": tunnel.carriage.path}
-
-
-def _why(refusal: Refusal | None) -> dict[str, str]:
-    return {"error": refusal.error, "words": refusal.words} if refusal is not None else {}
+            tell(self._log, began_seconds, entry)

@@ -12,6 +12,10 @@ MAX_PORT = 65_535
 MAX_NAME_CHARACTERS = 253
 MAX_LABEL_CHARACTERS = 63
 FRAMEWORK_PORT = 5000
+# None: there is none that everybody means. 1080 is registered for SOCKS.
+_DEFAULT_PORTS = {
+    "http": None, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080, "socks4a": 1080,
+}  # fmt: skip
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 _LOOKS_NUMERIC = re.compile(r"([0-9]+|0[xX][0-9A-Fa-f]*)\Z")
@@ -108,7 +112,16 @@ def _show(text: str) -> str:
 
 @dataclass(frozen=True)
 class Hop:
-    """One HTTP proxy. `tls` means that the connection to the proxy itself is TLS."""
+    """One proxy. `tls` means that the connection to the proxy itself is TLS.
+
+    Attributes:
+        socks: "socks5h" or "socks4a" (it looks names up), "socks5" or "socks4" (we do); None: it is HTTP.
+        cert_file, key_file: our own certificate (PEM) for TLS; the key may stand in the first.
+        server_name: for SNI and the check of the certificate, instead of the endpoint's host.
+        system_trust: trust what the operating system trusts, through truststore; else OpenSSL's store.
+        http2: offer h2 by ALPN, and speak it where the proxy picks it.
+        timeout_seconds: for all that is said to this hop: TLS, login, and its answer to CONNECT.
+    """
 
     endpoint: Endpoint
     tls: bool = False
@@ -116,9 +129,16 @@ class Hop:
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     verify: bool = True
+    socks: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+    system_trust: bool = False
+    http2: bool = False
+    timeout_seconds: float | None = None
 
     def __str__(self) -> str:
-        return f"{'https' if self.tls else 'http'}://{self.endpoint}"
+        return f"{self.socks or ('https' if self.tls else 'http')}://{self.endpoint}"
 
     @classmethod
     def parse(
@@ -130,7 +150,7 @@ class Hop:
         verify: bool = True,
         password: str | None = None,
     ) -> "Hop":
-        """Read `http://[USER[:PASSWORD]@]HOST:PORT`; without a scheme it is http.
+        """Read `SCHEME://[USER[:PASSWORD]@]HOST:PORT`; without a scheme it is http.
 
         User and password end at the last `@` and are percent-decoded once, so that a raw `@`, `#`
         or `/` in a password is read as meant. `password` is used when the URL has none.
@@ -144,19 +164,21 @@ class Hop:
         scheme = scheme.lower()
         userinfo, at, authority = rest.rpartition("@")
         authority = authority.removesuffix("/")
-        if scheme not in ("http", "https"):
-            raise SettingsError(f"{what}: scheme {_show(scheme)}; expected http:// or https://")
-        default_port = 443 if scheme == "https" else None
-        endpoint = Endpoint.parse(authority, what, default_port)
+        if scheme not in _DEFAULT_PORTS:
+            known = ", ".join(f"{name}://" for name in _DEFAULT_PORTS)
+            raise SettingsError(f"{what}: scheme {_show(scheme)}; expected one of {known}")
+        endpoint = Endpoint.parse(authority, what, _DEFAULT_PORTS[scheme])
         if endpoint.port == 0:
             raise SettingsError(f"{what}: port 0 in {_show(authority)}; expected 1 to {MAX_PORT}")
         user, secret = _credentials(userinfo, what) if at else (None, None)
-        password = secret if secret is not None else password
+        socks = scheme if scheme.startswith("socks") else None
+        password = secret if secret is not None or (socks or "").startswith("socks4") else password
         if user is not None:
-            _check_login(user, password or "", what)
+            check_login(user, password or "", what, socks)
         return cls(
             endpoint,
             tls=scheme == "https",
+            socks=socks,
             user=user,
             password=password,
             ca_file=ca_file,
@@ -173,11 +195,18 @@ def _credentials(userinfo: str, what: str) -> tuple[str, str | None]:
     return decoded[0], decoded[1] if colon else None
 
 
-def _check_login(user: str, password: str, what: str) -> None:
+def check_login(user: str, password: str, what: str, socks: str | None) -> None:
+    """Refuse what a login cannot carry. Raises: SettingsError that begins with `what` and quotes neither."""
     from protocol.errors import LocalWireError
-    from protocol.schemes.basic import Basic
 
     try:
+        if socks is not None:
+            from protocol.socks import SocksHandshake
+
+            SocksHandshake(int(socks[5]), "any.example", 1, user=user, password=password)
+            return
+        from protocol.schemes.basic import Basic
+
         Basic(user, password)
     except LocalWireError as error:
         raise SettingsError(f"{what}: {error}") from None
@@ -185,15 +214,26 @@ def _check_login(user: str, password: str, what: str) -> None:
 
 @dataclass(frozen=True)
 class Route:
-    """A target and the proxies before it, nearest first."""
+    """A target and the proxies before it, nearest first.
+
+    Attributes: alternatives: other chains of proxies, taken in order when the first proxy of those before
+    cannot be reached; () among them is the direct way.
+    """
 
     target: Endpoint
     hops: tuple[Hop, ...] = ()
+    alternatives: tuple[tuple[Hop, ...], ...] = ()
 
     def __str__(self) -> str:
         return " -> ".join([*(str(hop) for hop in self.hops), str(self.target)])
 
     @property
     def via(self) -> str:
-        """The proxies without their secrets, for people: `http://proxy:3128`."""
-        return " -> ".join(str(hop) for hop in self.hops)
+        """The proxies without their secrets, for people: `http://proxy:3128`; alternatives behind `or`."""
+        ways = [" -> ".join(str(hop) for hop in hops) for hops in self.ways]
+        return " or ".join(way or "direct" for way in ways) if self.alternatives else ways[0]
+
+    @property
+    def ways(self) -> tuple[tuple[Hop, ...], ...]:
+        """Every chain of proxies, in the order in which they are tried."""
+        return (self.hops, *self.alternatives)

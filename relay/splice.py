@@ -25,18 +25,17 @@ from relay.link import Half, Link
 from relay.pipes import PipePool
 from relay.pump_end import TunnelEnd
 from relay.resetting import DELIVERY_SECONDS, DeliverThenReset
+from relay.tunnel_loop import attach
 from relay.vanished import is_dead
 
 IS_AVAILABLE = hasattr(os, "splice") and hasattr(select, "epoll")
 
 # What a half may carry in one turn before others come to theirs.
 QUANTUM_BYTES = 262_144
-# How many turns of queued halves follow each other before the event loop has its own turn.
-TURNS = 8
-MAX_EVENTS = 512
 
 if IS_AVAILABLE:
     _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+    _MESSAGE = select.EPOLLIN | select.EPOLLOUT
     _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
     _ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
     _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
@@ -47,48 +46,55 @@ class SplicePlane:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._epoll = select.epoll()
+        self.wants_loop = False
+        self._poller = attach(self._loop, self._wake, self._carry_on)
+        self._epoll = self._poller.epoll
         self._reading: dict[int, Half] = {}
         self._writing: dict[int, Half] = {}
+        self._watched: dict[int, Callable[[int], None]] = {}
         self._queue: deque[Half] = deque()
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
-        self._turn_is_due = False
         self.pipes = PipePool()
-        self._loop.add_reader(self._epoll.fileno(), self._turn)
 
     def __len__(self) -> int:
         return len(self._links)
 
-    def add(
-        self,
-        client: socket.socket,
-        target: socket.socket,
-        on_end: Callable[[TunnelEnd], None],
-        *,
-        early: bytes = b"",
-        greeting: bytes = b"",
-        needs_bytes: bool = False,
-    ) -> Link:
-        """Carry bytes between two connected, non-blocking sockets, which are ours to close from now on.
+    def add(self, link: Link, seen: tuple[int, int] | None = None) -> None:
+        """Carry bytes between the two connected, non-blocking sockets of a link, ours to close from now on.
 
-        Args: on_end: called once, when both are closed; that can be before this returns.
-              early: bytes of the client that were read already. greeting: the same of the target.
-              needs_bytes: a target that ends before a byte has passed, either way, has failed.
+        Args: seen: for sockets that are watched already: flags of client and target that were reported and
+              not acted upon.
         """
-        link = Link(client, target, on_end, early, greeting, needs_bytes)
         self._links.add(link)
-        for half in (link.up, link.down):
+        halves = (link.up, link.down)
+        for half in halves:
             self._reading[half.source] = half
             self._writing[half.sink] = half
-        self._epoll.register(link.up.source, _EVENTS)
-        self._epoll.register(link.down.source, _EVENTS)
-        # The registration reports what the sockets have; only what was read before needs a push
-        for half in (link.up, link.down):
-            if half.pending and not link.is_over:
+            if seen is None:
+                # This reports what the socket has; only what was read before needs a push
+                self._epoll.register(half.source, _EVENTS)
+            else:
+                del self._watched[half.source]
+        for half, flags in zip(halves, seen or (0, 0), strict=True):
+            half.is_ending = bool(flags & _ENDING)
+            if (half.pending or flags & _READABLE) and not link.is_over:
                 self._run(half)
-        self._schedule()
-        return link
+        if self._queue:
+            self._poller.schedule()
+
+    def watch(self, descriptor: int, woke: Callable[[int], None], events: int = _EVENTS) -> None:
+        """Have `woke` called with the flags of each event (epoll(7)), until `unwatch` or `add`.
+
+        It sets `wants_loop` when it has given the event loop something to do.
+        """
+        self._watched[descriptor] = woke
+        self._epoll.register(descriptor, events)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch`; before the descriptor is closed."""
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     def close(self) -> None:
         """Reset every tunnel at once."""
@@ -96,58 +102,62 @@ class SplicePlane:
             if link in self._resets:
                 self._resets.pop(link).cancel()
             self._finish(link, TunnelEnd.STOPPED)
-        self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
+        for descriptor in list(self._watched):
+            self.unwatch(descriptor)
+        self._poller.detach()
         self.pipes.close()
 
-    def _schedule(self) -> None:
-        """See to it that queued halves get their turn although no event may come."""
-        if self._queue and not self._turn_is_due:
-            self._turn_is_due = True
-            self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        """Fresh events, then a half that used up its quantum, and again: small messages never wait long."""
-        self._turn_is_due = False
-        for _ in range(TURNS):
-            if self._epoll.closed:
-                return
-            for descriptor, flags in self._epoll.poll(0, MAX_EVENTS):
-                self._wake(descriptor, flags)
-            if not self._queue:
-                return
+    def _carry_on(self) -> bool:
+        """After fresh events a half that used up its quantum has its turn: small messages never wait long."""
+        if self._queue:
             half = self._queue.popleft()
             half.is_queued = False
             self._run(half)
-        self._schedule()
+        wants_loop, self.wants_loop = self.wants_loop, False
+        return not self._queue and not wants_loop
 
     def _wake(self, descriptor: int, flags: int) -> None:
-        if flags & _READABLE:
-            half = self._reading.get(descriptor)
-            if half is not None:
-                if flags & _ENDING:
-                    half.is_ending = True
-                if half.is_bursting:
-                    self._enqueue(half)
-                elif not half.is_queued:
+        half = self._reading.get(descriptor)
+        if half is None:
+            woke = self._watched.get(descriptor)
+            if woke is not None:
+                woke(flags)
+            return
+        if flags == _MESSAGE and half.is_idle() and not (half.other.pending or half.other.held):
+            try:
+                if not half.pass_message():
                     self._run(half)
-        if flags & _WRITABLE:
-            half = self._writing.get(descriptor)
-            # Only a half that waits for its sink has anything to do
-            if half is not None and (half.pending or half.held):
+            except OSError:
+                self._reset(half)
+            return
+        self._wake_both(half, descriptor, flags)
+
+    def _wake_both(self, half: Half, descriptor: int, flags: int) -> None:
+        if flags & _READABLE:
+            if flags & _ENDING:
+                half.is_ending = True
+            if half.is_bursting:
                 self._enqueue(half)
+            elif not half.is_queued:
+                self._run(half)
+        if flags & _WRITABLE:
+            other = self._writing.get(descriptor)
+            # Only a half that waits for its sink has anything to do
+            if other is not None and (other.pending or other.held):
+                self._enqueue(other)
         if flags & select.EPOLLERR:
             self._see_dead(self._reading.get(descriptor))
 
     def _see_dead(self, half: Half | None) -> None:
         """Nobody reads from a source behind its FIN, nor while the sink takes nothing: see its reset here."""
-        if half is None or half.link.is_over:
+        if half is None:
             return
         source = half.link.client if half is half.link.up else half.link.target
         if half.is_done:
             if not half.other.is_done and is_dead(source):
                 self._sink_broke(half.other)
         elif half.pending or half.held:
+            self.wants_loop = True
             self._loop.call_later(DELIVERY_SECONDS, self._give_up, half, half.count)
 
     def _give_up(self, half: Half, count: int) -> None:
@@ -207,12 +217,13 @@ class SplicePlane:
         if link.needs_bytes and half is link.down and is_mute:
             self._reset(half, TunnelEnd.TARGET_SILENT)
             return
-        with contextlib.suppress(OSError):
-            (link.target if half is link.up else link.client).shutdown(socket.SHUT_WR)
         if link.first_end is None:
             link.first_end = TunnelEnd.CLIENT_CLOSED if half is link.up else TunnelEnd.TARGET_CLOSED
         if other.is_done:
             self._finish(link, link.first_end)
+            return
+        with contextlib.suppress(OSError):
+            (link.target if half is link.up else link.client).shutdown(socket.SHUT_WR)
 
     def _sink_broke(self, half: Half) -> None:
         """The sink has reset. What it sent before is still owed to the other side."""
@@ -237,6 +248,8 @@ class SplicePlane:
         how = end or (TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET)
         dead, owed = (link.client, link.target) if is_client else (link.target, link.client)
         self._forget(link)
+        self.wants_loop = True
+        self._epoll.unregister(owed.fileno())
         reset_socket(dead)
 
         def done() -> None:
@@ -251,15 +264,13 @@ class SplicePlane:
     def _finish(self, link: Link, end: TunnelEnd) -> None:
         self._forget(link)
         for sock in (link.client, link.target):
-            if end is TunnelEnd.STOPPED:
-                reset_socket(sock)
-            else:
-                sock.close()
+            reset_socket(sock) if end is TunnelEnd.STOPPED else sock.close()
         self._links.discard(link)
+        self.wants_loop = True
         link.on_end(end)
 
     def _forget(self, link: Link) -> None:
-        """Take both sockets out of the epoll and the tables; give pipes back."""
+        """Take both sockets out of the tables, and give pipes back; closing takes them out of the epoll."""
         if link.is_over:
             return
         link.is_over = True
@@ -269,5 +280,3 @@ class SplicePlane:
             half.release(self.pipes)
             self._reading.pop(half.source, None)
             self._writing.pop(half.sink, None)
-            with contextlib.suppress(OSError):
-                self._epoll.unregister(half.source)

@@ -16,12 +16,12 @@ def carry(stream: BlockingStream, near_in: int, near_out: int) -> TunnelEnd:
 
     End of input is passed on as a half-close, so an answer that comes later still arrives.
 
+    Raises:  OSError of a write to `near_out`, but for BrokenPipeError; the far side gets a RST then.
     Returns: CLIENT_CLOSED when our input ended and nothing came back; TARGET_SILENT when the far side ended
              before a byte had passed; else TARGET_CLOSED, TARGET_RESET, CLIENT_RESET.
     """
     broken, input_ended = threading.Event(), threading.Event()
     sent_bytes = 0
-    has_answered = False
 
     def up() -> None:
         nonlocal sent_bytes
@@ -39,11 +39,12 @@ def carry(stream: BlockingStream, near_in: int, near_out: int) -> TunnelEnd:
     # A daemon: it may wait in read(2) for input that never comes when the far side has ended
     threading.Thread(target=up, name="stdin", daemon=True).start()
     try:
-        while data := stream.read():
-            has_answered = True
-            if not _write_all(near_out, data):
-                stream.reset()
-                return TunnelEnd.CLIENT_RESET
+        has_answered = _carry_down(stream, near_out)
+    except _NearBrokenError as near:
+        stream.reset()
+        if isinstance(near.error, BrokenPipeError):
+            return TunnelEnd.CLIENT_RESET
+        raise near.error from None
     except OSError:
         return TunnelEnd.TARGET_RESET
     if broken.is_set():
@@ -55,11 +56,23 @@ def carry(stream: BlockingStream, near_in: int, near_out: int) -> TunnelEnd:
     return TunnelEnd.TARGET_CLOSED if sent_bytes else TunnelEnd.TARGET_SILENT
 
 
-def _write_all(descriptor: int, data: bytes) -> bool:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except BrokenPipeError:
-        return False
-    return True
+class _NearBrokenError(Exception):
+    """Our own stdout takes no more."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _carry_down(stream: BlockingStream, near_out: int) -> bool:
+    """Return whether anything came. Raises: _NearBrokenError; OSError of the far side."""
+    has_answered = False
+    while data := stream.read():
+        has_answered = True
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(near_out, view) :]
+        except OSError as error:
+            raise _NearBrokenError(error) from None
+    return has_answered

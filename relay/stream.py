@@ -116,6 +116,11 @@ class TlsStream:
             if not done:
                 self._core.receive_data(await self._below.read())
 
+    @property
+    def alpn(self) -> str | None:
+        """What ALPN has settled on, after the handshake."""
+        return self._core.alpn
+
     async def read(self, limit_bytes: int = CHUNK_BYTES) -> bytes:
         if not self._unread:
             while (data := self._core.decrypt()) is None:

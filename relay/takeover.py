@@ -50,12 +50,15 @@ def require_c_parser() -> None:
 class _RequestHandler(RequestHandler):
     """Reads through a RequestGate, stays open after FIN, and answers what is malformed in our own words."""
 
-    __slots__ = ("_server", "gate", "has_answered", "on_lost", "payload", "peer", "refusal", "saw_eof")
+    __slots__ = (
+        "_server", "first", "gate", "has_answered", "on_lost", "payload", "peer", "refusal", "saw_eof",
+    )  # fmt: skip
 
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
         self._server = server
         self.gate = server.new_gate()
+        self.first = b""
         self.payload = EMPTY_PAYLOAD
         self.peer = "unknown"
         self.refusal: Refused | None = None
@@ -72,6 +75,9 @@ class _RequestHandler(RequestHandler):
         super().connection_made(transport)
         if self._server.is_stopping:
             self.abort()
+        elif self.first:
+            self.data_received(self.first)
+            self.first = b""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -209,17 +215,6 @@ def _own_socket(transport: asyncio.BaseTransport) -> socket.socket:
     return own
 
 
-def accept_no_more(server: asyncio.Server) -> None:
-    """Stop accepting, before `close`: a server that is closed loses what asyncio has just accepted.
-
-    Its transport is made in a later turn of the loop, and then fails on an assertion, half open.
-    """
-    for sock in server.sockets:
-        # uvloop has a listener that nobody may take its descriptor from, and no such gap
-        with contextlib.suppress(RuntimeError):
-            asyncio.get_running_loop().remove_reader(sock.fileno())
-
-
 class RawServer(web.Server):
     """aiohttp's low-level server with our request handler; it is the protocol factory of a listener.
 
@@ -227,16 +222,11 @@ class RawServer(web.Server):
         on_request: answers one request, writing everything itself.
         on_refusal: says no to what is no request, or to one whose answer failed.
         head_timeout_seconds: for a whole head, and for silence between requests.
-        new_gate: makes what reads the heads of one connection.
     """
 
-    def __init__(
-        self,
-        on_request: OnRequest,
-        on_refusal: OnRefusal,
-        head_timeout_seconds: float,
-        new_gate: Callable[[], RequestGate] = RequestGate,
-    ) -> None:
+    new_gate: Callable[[], RequestGate] = RequestGate
+
+    def __init__(self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float) -> None:
         super().__init__(
             self._handle,
             handler_cancellation=False,
@@ -245,22 +235,32 @@ class RawServer(web.Server):
             access_log=None,
         )
         self.is_stopping = False
-        self.new_gate = new_gate
+        self._arriving: set[asyncio.Task[None]] = set()
         self._on_request = on_request
         self.on_refusal = on_refusal
 
     def __call__(self) -> RequestHandler:
         return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
-    async def stop(self) -> None:
-        """Reset every connection and cancel what answers it; all of it has ended on return.
+    def take(self, sock: socket.socket, data: bytes) -> None:
+        """Go on with a connection that somebody else has accepted, and has read `data` from."""
+        task = asyncio.get_running_loop().create_task(self._take(sock, data))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
-        `accept_no_more` first, and close the listeners afterwards.
-        """
+    async def _take(self, sock: socket.socket, data: bytes) -> None:
+        handler = _ours(self())
+        handler.first = data
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: handler, sock)
+
+    async def stop(self) -> None:
+        """Reset every connection and cancel what answers it, after `accept_no_more`; close listeners then."""
         self.is_stopping = True
         for _ in range(_ACCEPT_TURNS):
             # What the loop has accepted already becomes a connection, and is reset at once
             await asyncio.sleep(0)
+        await asyncio.gather(*self._arriving)
         connections = [_ours(connection) for connection in self.connections]
         tasks = [task for connection in connections if (task := connection._task_handler) is not None]
         for connection in connections:

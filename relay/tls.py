@@ -6,23 +6,59 @@ inside TLS alike.
 
 import ssl
 from threading import Lock
+from typing import Protocol
 
 # One TLS record carries at most 16 KiB of plaintext (RFC 8446 section 5.1); several are decrypted per call.
 DECRYPT_BYTES = 262_144
 
 
-def client_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
+class TlsSettings(Protocol):
+    """How to speak TLS with a proxy; a Hop says all of it."""
+
+    @property
+    def verify(self) -> bool: ...
+    @property
+    def ca_file(self) -> str | None: ...
+    @property
+    def cert_file(self) -> str | None: ...
+    @property
+    def key_file(self) -> str | None: ...
+    @property
+    def system_trust(self) -> bool: ...
+    @property
+    def http2(self) -> bool: ...
+
+
+def client_context(settings: TlsSettings) -> ssl.SSLContext:
     """A context for the TLS connection to a proxy.
 
-    ALPN offers only http/1.1: a proxy that picks h2 would not understand our CONNECT.
+    By ALPN only http/1.1 is offered unless asked: not every proxy that picks h2 knows CONNECT there.
 
-    Raises: OSError or ssl.SSLError when `ca_file` cannot be read.
+    Raises: OSError or ssl.SSLError when a file cannot be read, or truststore is wanted and not there.
     """
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    if not verify:
+    if settings.system_trust and settings.verify:
+        context = _system_context()
+        if settings.ca_file is not None:
+            context.load_verify_locations(cafile=settings.ca_file)
+    else:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    context.set_alpn_protocols(["h2", "http/1.1"] if settings.http2 else ["http/1.1"])
+    if settings.cert_file is not None:
+        # A key that wants a password fails; asking for it would stop a program that nobody watches
+        context.load_cert_chain(settings.cert_file, settings.key_file, password=lambda: b"")
+    if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _system_context() -> ssl.SSLContext:
+    try:
+        import truststore
+    except ImportError:
+        words = "truststore is not installed: pip install 'framework-relay[truststore]'"
+        raise ssl.SSLError(words) from None
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return context
 
 
@@ -48,6 +84,11 @@ class TlsCore:
             except ssl.SSLWantReadError:
                 return False
             return True
+
+    @property
+    def alpn(self) -> str | None:
+        """What ALPN has settled on, after the handshake; None when the peer does not know it."""
+        return self._tls.selected_alpn_protocol()
 
     def receive_data(self, data: bytes) -> None:
         """Take ciphertext from the peer; b"" says that it has ended."""

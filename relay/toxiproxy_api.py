@@ -65,10 +65,12 @@ class _OurProxy:
 class ToxiproxyApi:
     """Serves the API; entering starts it, leaving stops it and every proxy that was made through it.
 
-    Args: proxy: the running CONNECT proxy, whose policy holds for all upstreams.
+    Args: proxy: the running CONNECT proxy, made with `faults`, if only FaultPlan(). Its policy holds.
     """
 
     def __init__(self, proxy: ConnectProxy, listen: Endpoint, connect_timeout_seconds: float = 10.0) -> None:
+        if proxy.faults is None:
+            raise ValueError("a proxy made without faults takes a way on which there are none")
         self._proxy = proxy
         self._listen = listen
         self._dialler = Dialler(proxy.access, proxy.endpoints, connect_timeout_seconds)

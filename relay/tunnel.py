@@ -4,16 +4,18 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from relay.dial import Address, new_socket
 from relay.failure import Stage
 from relay.lookups import look_up_async
-from relay.route import Route
+from relay.moves import Command, Connect, Drop, Receive, Resolve, Send, StartHttp2, StartTls, Unread
+from relay.race import Outcome, Race
+from relay.route import Hop, Route
 from relay.stream import SocketStream, Stream, TlsStream
 from relay.tls import client_context
 from relay.trace import Trace
-from relay.walk import Command, Connect, Receive, Resolve, Send, StartTls, Unread, walk
+from relay.walk import walk
 
 
 async def open_tunnel(
@@ -65,20 +67,24 @@ class _Driver:
             self._stream.fileno_socket().close()
             self._stream = None
 
-    async def carry_out(self, command: Command) -> list[Address] | bytes | None:
+    async def carry_out(self, command: Command) -> list[Address] | bytes | str | None:
         remaining = self._trace.remaining_seconds()
         match command:
             case Resolve(endpoint):
                 async with asyncio.timeout(remaining):
                     return await look_up_async(endpoint.host, endpoint.port)
-            case Connect(address, limit_seconds):
+            case Connect(addresses, limit_seconds, outcomes):
                 self.discard()
-                self._stream = await connect(address, min(remaining, limit_seconds))
+                self._stream = await connect_first(addresses, min(remaining, limit_seconds), outcomes)
             case StartTls(hop):
-                context = client_context(hop.ca_file, hop.verify)
-                self._stream = wrapped = TlsStream(self._open(), context, hop.endpoint.host)
                 async with asyncio.timeout(remaining):
-                    await wrapped.handshake()
+                    return await self._start_tls(hop)
+            case StartHttp2(tunnel):
+                from relay.http2_stream import Http2Stream
+
+                self._stream = Http2Stream(self._open(), tunnel)
+            case Drop():
+                self.discard()
             case Send(data):
                 async with asyncio.timeout(remaining):
                     await self._open().write(data)
@@ -87,6 +93,12 @@ class _Driver:
             case Unread(data):
                 self._open().unread(data)
         return None
+
+    async def _start_tls(self, hop: Hop) -> str | None:
+        name = hop.server_name or hop.endpoint.host
+        self._stream = wrapped = TlsStream(self._open(), client_context(hop), name)
+        await wrapped.handshake()
+        return wrapped.alpn
 
     async def _receive(self, remaining: float, grace_seconds: float | None) -> bytes | None:
         if grace_seconds is None:
@@ -101,6 +113,60 @@ class _Driver:
     def _open(self) -> Stream:
         assert self._stream is not None
         return self._stream
+
+
+async def connect_first(
+    addresses: Sequence[Address], limit_seconds: float, outcomes: list[Outcome]
+) -> SocketStream:
+    """A stream to the first address that takes us (RFC 8305); `outcomes` is told of every one.
+
+    Raises: OSError of the last when all have failed, TimeoutError after `limit_seconds`.
+    """
+    race = Race(addresses, outcomes)
+    try:
+        async with asyncio.timeout(limit_seconds):
+            wait_seconds = race.advance()
+            while race.winner is None:
+                for sock in await _first_writable(race.pending, wait_seconds):
+                    if race.winner is None:
+                        race.settle(sock)
+                wait_seconds = race.advance()
+    except TimeoutError:
+        race.close("timed out")
+        raise
+    finally:
+        race.close()
+    return SocketStream(race.winner)
+
+
+async def _first_writable(
+    pending: Sequence[socket.socket], limit_seconds: float | None
+) -> Sequence[socket.socket]:
+    """Those of `pending` that are writable, as soon as one is; () after `limit_seconds`.
+
+    uvloop's sock_connect looks every address up in a thread; so connects are waited for here (connect(2)).
+    """
+    loop = asyncio.get_running_loop()
+    first: asyncio.Future[None] = loop.create_future()
+    writable: list[socket.socket] = []
+
+    def tell(sock: socket.socket | None) -> None:
+        if sock is not None:
+            writable.append(sock)
+        if not first.done():
+            first.set_result(None)
+
+    timer = None if limit_seconds is None else loop.call_later(limit_seconds, tell, None)
+    for sock in pending:
+        loop.add_writer(sock, tell, sock)
+    try:
+        await first
+    finally:
+        for sock in pending:
+            loop.remove_writer(sock)
+        if timer is not None:
+            timer.cancel()
+    return list(dict.fromkeys(writable))
 
 
 async def connect(address: Address, limit_seconds: float) -> SocketStream:

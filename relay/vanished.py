@@ -6,6 +6,8 @@ import socket
 # A live peer answers the first probe; after the last one the kernel ends the connection with ETIMEDOUT, two
 # minutes after the peer was last heard. The kernel's own two hours are longer than any firewall remembers.
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+# Not every system has these.
+_OPTIONS = tuple((getattr(socket, name), value) for name, value in KEEPALIVE.items() if hasattr(socket, name))
 
 # struct tcp_info begins with the state (linux/tcp.h); 7 is TCP_CLOSE: both ways are gone.
 _STATE_BYTES = 1
@@ -14,10 +16,10 @@ _TCP_CLOSE = 7
 
 def notice_vanished(sock: socket.socket) -> None:
     """Have the kernel probe an idle connection (tcp(7)): none stays open to a peer that is no more."""
-    for name, value in KEEPALIVE.items():
-        # Not every system has these, and a connection may already be broken
-        with contextlib.suppress(OSError, AttributeError):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    # A connection may already be broken
+    with contextlib.suppress(OSError):
+        for option, value in _OPTIONS:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def is_dead(sock: socket.socket) -> bool:

@@ -5,13 +5,15 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from protocol.errors import StreamTruncated
 from relay import __version__
-from relay.dial import Address, literal_addresses, share_of
-from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, Stage
+from relay.failure import Failure, PeerMisbehaved, ProxyRefused, Reason, RelayError, Stage
+from relay.hop_carrier import Carrier, Http2Carrier, PlainCarrier
+from relay.hop_dial import dial
+from relay.moves import Command, Drop, Receive, StartTls, Unread, Walk
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
 
@@ -25,53 +27,8 @@ BODY_GRACE_SECONDS = 1.0
 # A 2xx that announces an HTML body: wait so long for the page before believing that it is a tunnel.
 PORTAL_GRACE_SECONDS = 0.5
 MAX_QUOTE_CHARACTERS = 320
-
-
-@dataclass(frozen=True)
-class Resolve:
-    """Answer with a list of addresses."""
-
-    endpoint: Endpoint
-
-
-@dataclass(frozen=True)
-class Connect:
-    """Drop the connection there may be, and make a new one to this address."""
-
-    address: Address
-    limit_seconds: float
-
-
-@dataclass(frozen=True)
-class StartTls:
-    """Wrap the connection in TLS to this hop."""
-
-    hop: Hop
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send all of it."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Receive:
-    """Answer with what comes next, b"" at the end; None when the grace time ran out first."""
-
-    grace_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Unread:
-    """Put bytes back: they belong to what comes after the reply head."""
-
-    data: bytes
-
-
-Command = Resolve | Connect | StartTls | Send | Receive | Unread
-Walk = Generator[Command, Any, None]
+# A chain whose first proxy failed here was not reached; what fails later is an answer, and no other is tried.
+_NOT_REACHED = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS)
 
 
 def walk(route: Route, trace: Trace) -> Walk:
@@ -80,25 +37,57 @@ def walk(route: Route, trace: Trace) -> Walk:
     Raises: ProxyRefused, DialFailed, TimedOut, PeerMisbehaved; `.failure` says where.
     Source: RFC 9110 section 9.3.6.
     """
+    for left in range(len(route.ways), 0, -1):
+        hops = route.ways[-left]
+        trace.hops = len(hops)
+        try:
+            yield from _walk_one(Route(route.target, hops), trace, left)
+        except RelayError as error:
+            failure = error.failure
+            if left == 1 or failure.hop not in (0, None) or failure.stage not in _NOT_REACHED:
+                raise
+            yield Drop()
+        else:
+            return
+
+
+def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
     targets = [*(hop.endpoint for hop in route.hops), route.target][1:]
     shakes = [_shake(hop, target) for hop, target in zip(route.hops, targets, strict=True)]
     while True:
-        yield from _dial(route, trace)
-        for index, hop in enumerate(route.hops):
-            if hop.tls:
-                with trace.step(Stage.TLS, str(hop), index):
-                    yield StartTls(hop)
-            through = yield from _pass(index, hop, str(targets[index]), shakes[index], trace)
+        yield from dial(route, trace, ways_left)
+        for index, (hop, target, shake) in enumerate(zip(route.hops, targets, shakes, strict=True)):
+            if shake is None:
+                from relay.hop_socks import pass_socks
+
+                yield from pass_socks(index, hop, target, trace)
+                continue
+            carrier = yield from _carrier(index, hop, trace)
+            through = yield from _pass(index, hop, str(target), shake, carrier, trace)
             if not through:
                 break
         else:
             return
         # The proxy closed after its challenge: begin again, every hop with what it has learnt.
         for shake in shakes[: index + 1]:
-            shake.redialled()
+            if shake is not None:
+                shake.redialled()
 
 
-def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake":
+def _carrier(index: int, hop: Hop, trace: Trace) -> Generator[Command, Any, Carrier]:
+    """TLS where the hop has it, and what carries the exchange then."""
+    if hop.tls:
+        with trace.step(Stage.TLS, str(hop), index, hop.timeout_seconds) as step:
+            step.evidence["alpn"] = alpn = yield StartTls(hop)
+        if alpn == "h2":
+            return Http2Carrier(str(hop), index)
+    return PlainCarrier()
+
+
+def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
+    """None: the hop does not speak HTTP."""
+    if hop.socks is not None:
+        return None
     from protocol.connect import ConnectHandshake
     from protocol.schemes.basic import Basic
 
@@ -106,47 +95,24 @@ def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake":
     return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT)
 
 
-def _dial(route: Route, trace: Trace) -> Walk:
-    first = route.hops[0].endpoint if route.hops else route.target
-    peer = str(route.hops[0]) if route.hops else str(first)
-    index = 0 if route.hops else None
-    addresses = literal_addresses(first.host, first.port)
-    if addresses is None:
-        with trace.step(Stage.RESOLVE, first.host, index) as step:
-            addresses = yield Resolve(first)
-            step.evidence["addresses"] = [address[1][0] for address in addresses]
-    with trace.step(Stage.CONNECT, peer, index) as step:
-        tried: dict[str, str] = {}
-        step.evidence["tried"] = tried
-        for count, address in enumerate(addresses, start=1):
-            limit_seconds = share_of(trace.remaining_seconds(), len(addresses) - count + 1)
-            try:
-                yield Connect(address, limit_seconds)
-            except OSError as error:
-                tried[address[1][0]] = repr(error)
-                if count == len(addresses):
-                    raise
-            else:
-                tried[address[1][0]] = "connected"
-                return
-
-
 def _pass(
-    index: int, hop: Hop, target: str, shake: "ConnectHandshake", trace: Trace
+    index: int, hop: Hop, target: str, shake: "ConnectHandshake", carrier: Carrier, trace: Trace
 ) -> Generator[Command, Any, bool]:
     """One CONNECT exchange. True: the tunnel goes on. False: dial again, the next credentials are ready."""
     peer = str(hop)
     body_ends = 0.0
-    with trace.step(Stage.PROXY, peer, index) as step:
+    with trace.step(Stage.PROXY, peer, index, hop.timeout_seconds) as step:
         while not shake.done:
             if request := shake.data_to_send():
-                yield Send(request)
+                yield from carrier.send(request)
+                if shake.credentials_sent == 1:
+                    trace.limit_stage(Stage.LOGIN)
             if shake.awaits_body:
                 body_ends = body_ends or time.monotonic() + BODY_GRACE_SECONDS
-                data = yield from _receive_body(body_ends)
+                data = yield from _receive_body(body_ends, carrier)
             else:
                 body_ends = 0.0
-                data = yield Receive()
+                data = (yield from carrier.receive()) or b""
             try:
                 shake.receive_data(data)
             except StreamTruncated as error:
@@ -158,25 +124,39 @@ def _pass(
         step.evidence["status"] = reply.status
         step.evidence["leniencies"] = reply.leniencies
         if not reply.is_success:
-            failure = _refusal(reply, shake, peer, target, index)
+            failure = _evident(_refusal(reply, shake, peer, target, index), reply, hop)
             raise ProxyRefused(failure, reply.status, reply.headers, reply.body)
-        leftover = shake.leftover
-        if not leftover and _announces_page(reply):
-            leftover = (yield Receive(PORTAL_GRACE_SECONDS)) or b""
-        if page := _page_in(leftover):
-            detail = f"answered {reply.status} to CONNECT {target} and then sent {page}: "
-            detail += "a login or consent page stands between, this is no tunnel"
-            raise PeerMisbehaved(Failure(Stage.PROXY, Reason.PORTAL, peer, detail, index))
-        if leftover:
-            yield Unread(leftover)
+        yield from _begin_tunnel(reply, shake.leftover, carrier, peer, target, index)
     return True
 
 
-def _receive_body(ends: float) -> Generator[Command, Any, bytes]:
+def _begin_tunnel(
+    reply: "Reply", leftover: bytes, carrier: Carrier, peer: str, target: str, index: int
+) -> Walk:
+    """Keep the bytes behind a 2xx for the tunnel, unless they are the page of a portal."""
+    yield from carrier.start_tunnel()
+    if not leftover and _announces_page(reply):
+        leftover = (yield Receive(PORTAL_GRACE_SECONDS)) or b""
+    if page := _page_in(leftover):
+        detail = f"answered {reply.status} to CONNECT {target} and then sent {page}: "
+        detail += "a login or consent page stands between, this is no tunnel"
+        raise PeerMisbehaved(Failure(Stage.PROXY, Reason.PORTAL, peer, detail, index))
+    if leftover:
+        yield Unread(leftover)
+
+
+def _evident(failure: Failure, reply: "Reply", hop: Hop) -> Failure:
+    """The same failure with what the proxy said, and no secret that it repeated."""
+    from relay.hop_evidence import answered, redacted
+
+    return replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
+
+
+def _receive_body(ends: float, carrier: Carrier) -> Generator[Command, Any, bytes]:
     """More of a refusal's body, until `ends` (time.monotonic()); b"" when no more comes, whatever the reason:
     the refusal is known by its head."""
     try:
-        return (yield Receive(max(0.0, ends - time.monotonic()))) or b""
+        return (yield from carrier.receive(max(0.0, ends - time.monotonic()))) or b""
     except OSError:
         return b""
 

@@ -12,7 +12,9 @@ COMMANDS = {
     "demo": "show the main job on an embedded server and proxy, or prove it on yours",
     "server": "an emulated Framework Server that keeps a record of what really arrived",
     "proxy": "an HTTP CONNECT proxy that stands in for a corporate one",
+    "route": "tell which proxy a target is reached through, and the rule that says so",
     "tunnel": "a local port, or stdin and stdout, that leads to a target through proxies",
+    "check": "say what stops the traffic, who can mend it, and what to send to them",
     "ping": "TMSS10Ping: time empty packets to a Framework Server",
 }
 EXIT_GOOD, EXIT_BAD, EXIT_USAGE = 0, 1, 2

@@ -6,9 +6,13 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from relay.failure import SettingsError
-from relay.route import MAX_PORT, Endpoint, Hop
+from relay.route import MAX_PORT, Endpoint, Hop, Route, check_login
+
+if TYPE_CHECKING:
+    from relay.proxy_source import Decision
 
 PASSWORD_VARIABLE = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
 # A day: longer than any wait that a person means.
@@ -31,25 +35,25 @@ def seconds(text: str) -> float:
     """A time in seconds, above 0. Raises: argparse.ArgumentTypeError."""
     value = float(text) if _DECIMAL.match(text) else 0.0
     if not 0 < value <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{_show(text)}; expected seconds above 0, at most {MAX_SECONDS:g}")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected seconds above 0, at most {MAX_SECONDS:g}")
     return value
 
 
 def count(text: str) -> int:
     """A whole number from 1. Raises: argparse.ArgumentTypeError."""
     if not _WHOLE.match(text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{_show(text)}; expected a whole number from 1 to 999999999")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected a whole number from 1 to 999999999")
     return int(text)
 
 
 def port(text: str) -> int:
     """A TCP port. Raises: argparse.ArgumentTypeError."""
     if not _WHOLE.match(text) or not 0 < int(text) <= MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{_show(text)}; expected a port from 1 to {MAX_PORT}")
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected a port from 1 to {MAX_PORT}")
     return int(text)
 
 
-def _show(text: str) -> str:
+def shown(text: str) -> str:
     """Quote what a person typed: one line, bounded, without control characters."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")
 
@@ -62,33 +66,83 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="go through this proxy: http://[USER[:PASSWORD]@]HOST:PORT or https://...; "
-        "repeat for a chain, nearest first; without a password in it, RELAY_PROXY_PASSWORD is used, "
-        "else it is asked for at a terminal",
+        help="go through this proxy: http://[USER[:PASSWORD]@]HOST:PORT, https://..., socks5h://... or "
+        "socks4a://... (it looks names up), socks5://... or socks4://... (we do); repeat for a chain, "
+        "nearest first; auto asks the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY), pac+file:///... or "
+        "pac+http://... a PAC file; without a password in it, RELAY_PROXY_PASSWORD is used, else it is asked "
+        "for at a terminal",
     )
-    parser.add_argument(
-        "--proxy-ca", metavar="FILE", help="trust the certificates in FILE (PEM) for https:// proxies"
-    )
-    parser.add_argument(
-        "--proxy-insecure",
-        action="store_true",
-        help="do NOT verify the certificate of an https:// proxy: anybody on the way can read the login",
-    )
+    from relay.commands.proxy_options import add_hop_options
+
+    parser.set_defaults(program=parser.prog)
+    add_hop_options(parser)
+
+
+def route_of(arguments: argparse.Namespace, target: Endpoint, *, is_quiet: bool = False) -> Route:
+    """The way to `target` that -x names, or has the environment or a PAC file name.
+
+    Unless `is_quiet`, a line on stderr says so when one of these two lets us go straight.
+
+    Raises: SettingsError.
+    """
+    if not is_sourced(arguments):
+        return Route(target, hops_of(arguments))
+    decision = decided(arguments, target)
+    decision = replace(decision, ways=tuple(_completed(hops, arguments) for hops in decision.ways))
+    straight = [number for number, hops in enumerate(decision.ways) if not hops]
+    if straight and not is_quiet:
+        words = "straight, without a proxy" if straight == [0] else "perhaps straight, if no proxy is reached"
+        print(f"{arguments.program}: {target}: {words}: {decision.rule}", file=sys.stderr, flush=True)
+    return Route(target, decision.ways[0], decision.ways[1:])
+
+
+def is_sourced(arguments: argparse.Namespace) -> bool:
+    """Whether -x names where the proxy is to be asked for, and not the proxy. Raises: SettingsError."""
+    sources = [url for url in arguments.proxy if url == "auto" or url.startswith("pac+")]
+    if sources and len(arguments.proxy) > 1:
+        raise SettingsError(f"--proxy: {shown(sources[0])} finds the proxies itself; expected no other -x")
+    return bool(sources)
+
+
+def decided(arguments: argparse.Namespace, target: Endpoint) -> "Decision":
+    """What the environment or a PAC file says of `target`. Raises: SettingsError."""
+    from relay.proxy_source import checked_source, from_environment
+
+    source = checked_source(arguments.proxy[0])
+    if source == "auto":
+        return from_environment(target, os.environ)
+    from relay.pac import from_pac
+
+    return from_pac(source, target)
 
 
 def hops_of(arguments: argparse.Namespace) -> tuple[Hop, ...]:
     """The proxies of -x. Raises: SettingsError."""
-    ca_file: str | None = arguments.proxy_ca
-    if ca_file is not None:
-        _check_certificates(ca_file)
-    password = os.environ.get(PASSWORD_VARIABLE)
+    return _completed([Hop.parse(url) for url in arguments.proxy], arguments)
+
+
+def _completed(given: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
+    """The same proxies with what other options and the environment say of them."""
+    from relay.commands.proxy_options import with_options
+
     hops = []
-    for url in arguments.proxy:
-        hop = Hop.parse(url, ca_file=ca_file, verify=not arguments.proxy_insecure, password=password)
-        if hop.user is not None and hop.password is None:
-            hop = replace(hop, password=_ask_password(hop))
-        hops.append(hop)
+    for hop in with_options(given, arguments.of_proxies):
+        hops.append(_with_password(hop))
+        if hop.tls and not hop.verify:
+            words = "is NOT verified: anybody on the way can read the login"
+            warning = f"{arguments.program}: warning: the certificate of {hop} {words}"
+            print(warning, file=sys.stderr, flush=True)
     return tuple(hops)
+
+
+def _with_password(hop: Hop) -> Hop:
+    if hop.user is None or hop.password is not None or hop.socks in ("socks4", "socks4a"):
+        return hop
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password is None:
+        password = _ask_password(hop)
+    check_login(hop.user, password, "--proxy", hop.socks)
+    return replace(hop, password=password)
 
 
 def _ask_password(hop: Hop) -> str:
@@ -103,21 +157,6 @@ def _ask_password(hop: Hop) -> str:
         return getpass.getpass(f"Password for {hop}: ")
     except EOFError:
         raise SettingsError(f"--proxy: no password was given for {hop}") from None
-
-
-def _check_certificates(path: str) -> None:
-    """Raises: SettingsError; else a bad file would come up as a fault of the proxy's."""
-    import ssl
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        why = "it holds no certificate"
-    except OSError as error:
-        why = str(error.strerror)
-    else:
-        return
-    raise SettingsError(f"--proxy-ca: cannot use {_show(path)}: {why}; expected a PEM file")
 
 
 def add_key_option(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from relay import __version__
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_key_option, add_proxy_options, count, hops_of, port, seconds
+from relay.commands.options import Parser, add_key_option, add_proxy_options, count, port, route_of, seconds
 from relay.failure import SettingsError
 from relay.keys import load_key
 from relay.ping import Answer, Pinger
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         raise SettingsError(f"-P {options.port} and HOST {options.host!r} name two ports; expected one")
     if target.port == 0:
         raise SettingsError(f"HOST: port 0 in {options.host!r}; expected 1 to {MAX_PORT}")
-    route = Route(target, hops_of(options))
+    route = route_of(options, target)
     pinger = Pinger(route, load_key(options.key_file), options.wait)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -54,6 +55,7 @@ def _parser(program: str) -> Parser:
     add_proxy_options(parser)
     add_key_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, no lines")
+    parser.add_argument("-V", "--version", action="version", version=f"framework-relay {__version__}")
     return parser
 
 
@@ -62,10 +64,13 @@ def _say(line: str) -> None:
 
 
 def _lines(pinger: Pinger, route: Route, options: Any, program: str) -> int:
-    via = f" (via {route.via})" if route.hops else ""
+    via = f" (via {route.via})" if route.hops or route.alternatives else ""
     statistics = pinger.statistics
     try:
         for answer in pinger.pings(options.count, options.interval):
+            if answer.made_anew is not None:
+                words = f"seq={answer.seq}: a new connection: {answer.made_anew.sentence}"
+                print(f"{program}: {words}", file=sys.stderr, flush=True)
             if answer.failure is None:
                 size, ms = answer.size_bytes, answer.milliseconds
                 _say(f"{size} bytes from {pinger.address}: seq={answer.seq} time={ms:.2f} ms{via}")
@@ -92,6 +97,7 @@ def _json(pinger: Pinger, route: Route, options: Any) -> int:
         "target": str(route.target),
         "address": pinger.address,
         "via": [str(hop) for hop in route.hops],
+        "alternatives": [[str(hop) for hop in hops] for hops in route.alternatives],
         **pinger.statistics.as_dict(),
         "interrupted": was_interrupted,
         "answers": answers,
@@ -101,9 +107,11 @@ def _json(pinger: Pinger, route: Route, options: Any) -> int:
 
 
 def _as_dict(answer: Answer) -> dict[str, Any]:
+    anew = {} if answer.made_anew is None else {"made_anew": answer.made_anew.as_dict()}
     if answer.failure is not None:
-        return {"seq": answer.seq, "failure": answer.failure.as_dict()}
-    return {"seq": answer.seq, "bytes": answer.size_bytes, "time_ms": round(answer.milliseconds, 3)}
+        return {"seq": answer.seq, "failure": answer.failure.as_dict(), **anew}
+    milliseconds = round(answer.milliseconds, 3)
+    return {"seq": answer.seq, "bytes": answer.size_bytes, "time_ms": milliseconds, **anew}
 
 
 def _status(pinger: Pinger) -> int:

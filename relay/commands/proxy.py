@@ -40,8 +40,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     options = _parser(program).parse_args(arguments)
     if options.probe is not None:
         return _probe(Endpoint.parse(options.probe, "--probe"), program)
-    if options.via is not None and not _TOKEN.match(options.via):
-        raise SettingsError(f"--via: {options.via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
+    _check_via(options.via)
     if not _has_parser(program):
         return EXIT_BAD
     listen = listen_of(options.listen, DEFAULT_LISTEN)
@@ -54,11 +53,12 @@ def run(arguments: Sequence[str], program: str) -> int:
         proxy = ConnectProxy(
             listen, access=access, connect_timeout_seconds=options.connect_timeout,
             head_timeout_seconds=options.head_timeout, via=options.via,
-            log=log.write if log is not None else None, sockets=sockets, faults=faults,
-            persona=persona,
+            log=log.write if log is not None else None, sockets=sockets,
+            faults=faults, persona=persona,
         )  # fmt: skip
         try:
-            return serve(program, controlled(proxy, options, program), is_quiet=sockets is not None)
+            served, is_quiet = controlled(proxy, options, program), sockets is not None
+            return serve(program, served, is_quiet=is_quiet, carries_tunnels=True)
         finally:
             if log is not None:
                 log.close()
@@ -74,6 +74,11 @@ def run(arguments: Sequence[str], program: str) -> int:
     finally:
         if log_file is not None and log_file is not sys.stdout:
             log_file.close()
+
+
+def _check_via(name: str | None) -> None:
+    if name is not None and not _TOKEN.match(name):
+        raise SettingsError(f"--via: {name[:80]!r}; expected a token of RFC 9110 section 5.6.2")
 
 
 def _has_parser(program: str) -> bool:
@@ -124,7 +129,7 @@ def _probe(endpoint: Endpoint, program: str) -> int:
             while len(answer) < MAX_PROBE_BYTES and (data := sock.recv(MAX_PROBE_BYTES)):
                 answer += data
     except OSError as error:
-        say(program, f"--probe: nothing answers on {endpoint}: {error}")
+        say(program, f"--probe: nothing answers on {endpoint}: {error.strerror or error}")
         return EXIT_BAD
     if not answer.startswith(b"HTTP/1.1 405 ") or PROXY_NAME.encode() not in answer:
         say(program, f"--probe: what answers on {endpoint} is not this proxy")

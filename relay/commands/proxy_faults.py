@@ -39,13 +39,14 @@ def add_fault_options(parser: argparse.ArgumentParser) -> None:
 
 
 def faults_of(options: argparse.Namespace, program: str) -> FaultPlan | None:
-    """The plan of --fault; None without one. Raises: SettingsError."""
+    """The plan of --fault; None where there can be no faults. Raises: SettingsError."""
     _check_api(options)
     seed = _seed(options.fault_seed)
     rules = [rule_from_text(text) for text in options.fault]
-    if not rules:
-        return None
     plan = FaultPlan(rules, seed)
+    if not rules:
+        # The API may bring some while the proxy runs
+        return plan if options.toxiproxy_api is not None else None
     say(program, f"faults: {', '.join(rule.fault.name for rule in rules)} (--fault-seed {plan.seed})")
     return plan
 

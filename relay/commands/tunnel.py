@@ -37,12 +37,19 @@ def _stdio(route: Route, options: Any, program: str) -> int:
     from relay.pump_end import TunnelEnd
     from relay.stdio import carry
 
+    for name, file in (("stdin", sys.stdin), ("stdout", sys.stdout)):
+        if file is None:
+            raise SettingsError(f"--stdio: {name} is closed; expected it open")
     try:
         stream = open_tunnel(route, timeout_seconds=options.timeout)
     except RelayError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return EXIT_BAD
-    end = carry(stream, sys.stdin.fileno(), sys.stdout.fileno())
+    try:
+        end = carry(stream, sys.stdin.fileno(), sys.stdout.fileno())
+    except OSError as error:
+        print(f"{program}: cannot write to stdout: {error.strerror}", file=sys.stderr)
+        return EXIT_BAD
     if words := _words(end, route):
         print(f"{program}: tunnel: {words}", file=sys.stderr)
     return EXIT_GOOD if end in (TunnelEnd.TARGET_CLOSED, TunnelEnd.CLIENT_CLOSED) else EXIT_BAD
@@ -61,6 +68,8 @@ def _words(end: str, route: Route) -> str:
 
 
 def _listen(route: Route, options: Any, program: str) -> int:
+    # What a first tunnel would import: its user would take that for the path's latency
+    import protocol.connect  # noqa: F401
     from relay.commands.running import say, serve
     from relay.forward import Carried, Forwarder
 
@@ -82,7 +91,7 @@ def _listen(route: Route, options: Any, program: str) -> int:
         max_connections=options.max_connections,
         on_end=on_end,
     )
-    return serve(program, forwarder)
+    return serve(program, forwarder, carries_tunnels=True)
 
 
 def _parser(program: str) -> Parser:

@@ -84,8 +84,27 @@ def test_a_loss_is_told(ping: Ping) -> None:
     packets = "4 packets transmitted, 3 received, 25% packet loss"
     assert re.fullmatch(lines("127.0.0.1", 1, 2, 4, packets=packets), out)
     peer = server.endpoint
-    said = f"TMSS10Ping: seq=3: framework: {peer} closed the connection ({UNANSWERED})\n"
+    words = "before it answered; it had answered 2 times on this connection"
+    said = f"TMSS10Ping: seq=3: framework: {peer} closed the connection ({words})\n"
     assert (1, said) == (status, err)
+
+
+def test_an_idle_timeout_between_pings_loses_none(ping: Ping) -> None:
+    """A connection that was closed between two pings is made anew, which is told, and no ping is lost."""
+
+    async def one(peer: Conversed) -> None:
+        packet = await peer.receive()
+        assert packet is not None
+        await peer.send(packet)
+
+    with beside(lambda: ScriptedServer(one, one, Conversed.answer_all)) as server:
+        status, out, err = ping("-i", "0.2", "-c", 3, server.endpoint)
+        shown = json.loads(ping("--json", "-c", 1, server.endpoint)[1])
+    assert re.fullmatch(lines("127.0.0.1", 1, 2, 3, packets="3 packets transmitted"), out)
+    words = f"framework: {server.endpoint} closed the connection (while the connection was idle)"
+    said = [f"TMSS10Ping: seq={seq}: a new connection: {words}" for seq in (2, 3)]
+    assert (0, said) == (status, err.splitlines())
+    assert "made_anew" not in shown["answers"][0]
 
 
 def test_json(ping: Ping, server: Endpoint) -> None:
@@ -196,7 +215,8 @@ def test_a_proxy_that_does_not_help(ping: Ping, server: Endpoint) -> None:
     """With a proxy the sentence names the proxy's stage: it is silent, not there, or cannot reach HOST."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         gone = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        assert f"proxy: {gone} did not answer in time" == told_of(ping, "-W", "0.1", "-x", gone, server)
+        words = "did not answer in time (after 0.1 s, the limit for all)"
+        assert f"proxy: {gone} {words}" == told_of(ping, "-W", "0.1", "-x", gone, server)
     assert told_of(ping, "-x", gone, server).startswith(f"connect: {gone} refused the connection")
     with beside(lambda: ConnectProxy((FREE,))) as proxy:
         said = told_of(ping, "-x", proxy.endpoint, "127.0.0.1:1")

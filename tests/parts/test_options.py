@@ -37,7 +37,7 @@ Ping = Callable[..., tuple[int, str, str]]
         (["h h"], "HOST: 'h h' is no host name and no address"),
         (["\udcff"], r"HOST: '\udcff' is no host name"),
         (["-x", "", "h"], "--proxy: '' has no port; expected HOST:PORT"),
-        (["-x", "ftp://p:1", "h"], "--proxy: scheme 'ftp'; expected http:// or https://"),
+        (["-x", "ftp://p:1", "h"], "--proxy: scheme 'ftp'; expected one of http://, https://, socks5://"),
         (["-x", "http://a%3Ab:c@p:1", "h"], "--proxy: the user name has a colon in it"),
         (["-x", "http://\udcff:c@p:1", "h"], "--proxy: user or password is not UTF-8"),
         (["--key-file", "/", "h"], "--key-file: cannot read '/': Is a directory"),

@@ -183,7 +183,7 @@ def test_a_password_from_elsewhere() -> None:
         ("", "'' has no port"),
         ("http://", "'' has no port"),
         ("http://proxy.example", "'proxy.example' has no port"),
-        ("socks5://proxy.example:1080", "scheme 'socks5'; expected http:// or https://"),
+        ("socks6://proxy.example:1080", "scheme 'socks6'; expected one of http://, https://, socks5://"),
         ("http://proxy.example:0", "port 0 in 'proxy.example:0'; expected 1 to 65535"),
         ("http://proxy.example:3128/path", "port '3128/path' in"),
         ("http://u:p@", "'' has no port"),

@@ -13,11 +13,13 @@ import pytest
 import uvloop
 
 from relay.evidence import unsent_bytes
+from relay.link import Link
 from relay.pipes import PipePool
 from relay.pump import pump
 from relay.pump_end import Counters, TunnelEnd
 from relay.splice import SplicePlane
 from relay.stream import SocketStream
+from relay.tunnel_loop import TunnelLoop
 
 MIB = 1_048_576
 PATIENCE_SECONDS = 30
@@ -66,7 +68,8 @@ class Paths:
         self._outer += [client, target]
         ended = asyncio.get_running_loop().create_future()
         if self.plane is not None:
-            link = self.plane.add(near, far, ended.set_result, early=early)
+            link = Link(near, far, ended.set_result, early=early)
+            self.plane.add(link)
             return Tunnel(client, target, ended, lambda: link.counters)
         counters = Counters()
 
@@ -86,10 +89,10 @@ class Paths:
             sock.close()
 
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop, "tunnel": TunnelLoop}
 
 
-@pytest.fixture(params=["splice-asyncio", "splice-uvloop", "chunks-asyncio", "chunks-uvloop"])
+@pytest.fixture(params=[f"{path}-{loop}" for path in ("splice", "chunks") for loop in LOOPS])
 def on_path(request):
     """Run a coroutine function with `Paths` of each kind on each loop; nothing may be left behind."""
     path, loop_name = request.param.split("-")
@@ -503,7 +506,7 @@ def test_a_reset_behind_a_fin_is_noticed(on_path, first):
     on_path(scenario)
 
 
-@pytest.mark.parametrize("on_path", ["splice-asyncio", "splice-uvloop"], indirect=True)
+@pytest.mark.parametrize("on_path", [f"splice-{loop}" for loop in LOOPS], indirect=True)
 def test_a_dead_source_does_not_wait_for_ever_for_a_sink_that_takes_nothing(on_path, monkeypatch):
     """The client is gone and the target takes none of its last bytes: the tunnel is given up."""
     monkeypatch.setattr("relay.splice.DELIVERY_SECONDS", 0.2)

@@ -16,8 +16,9 @@ from typing import Any, Self
 from relay.evidence import unsent_bytes
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
+from relay.tunnel_loop import TunnelLoop
 
-LOOPS = ("asyncio", "uvloop")
+LOOPS = ("asyncio", "uvloop", "tunnel")
 SOON_SECONDS = 10.0
 """For what comes at once; only a failure takes as long."""
 
@@ -27,6 +28,8 @@ Entry = dict[str, Any]
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if name == "asyncio":
         return asyncio.new_event_loop
+    if name == "tunnel":
+        return TunnelLoop
     import uvloop
 
     return uvloop.new_event_loop

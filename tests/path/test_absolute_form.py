@@ -12,6 +12,7 @@ import pytest
 
 from tests.path.proxied import (
     LOOPS,
+    SOON_SECONDS,
     Proxied,
     Target,
     asked,
@@ -213,6 +214,8 @@ def test_a_large_upload_waits_for_its_origin(proxied: Proxied, is_chunked: bool)
         else body
     )
     framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
+    # From the last byte on; this machine may be busy then
+    proxied.proxy._answer_timeout_seconds = SOON_SECONDS
     with asked(proxied, framing, method="POST") as (near, origin):
         sending = threading.Thread(target=near.sendall, args=(wire,))
         sending.start()

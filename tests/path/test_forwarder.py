@@ -156,7 +156,8 @@ async def test_a_silent_proxy(silent: Endpoint, far: FarEnd) -> None:
     with tunnel(far.server.endpoint, "-x", f"http://{silent}", "--timeout", "1.5") as local:
         assert (b"", RST) == await end_of(local.endpoint)
         local.stop()
-    assert f" proxy: http://{silent} did not answer in time\n" in local.stderr
+    words = "did not answer in time (after 1.5 s, the limit for all)"
+    assert f" proxy: http://{silent} {words}\n" in local.stderr
 
 
 async def test_a_target_that_resets(tool: Tool) -> None:

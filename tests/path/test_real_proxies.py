@@ -247,7 +247,7 @@ async def test_a_silent_proxy(silent: Endpoint, far: FarEnd) -> None:
     """A proxy that accepts and says nothing is given up after -W."""
     url = f"http://{silent}"
     said = await failing_ping(far.server.endpoint, url, wait_seconds=1.5)
-    assert f"proxy: {url} did not answer in time" == said
+    assert f"proxy: {url} did not answer in time (after 1.5 s, the limit for all)" == said
 
 
 async def test_a_proxy_that_is_an_ssh_server(sshd: peers.Sshd, far: FarEnd) -> None:

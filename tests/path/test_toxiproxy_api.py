@@ -52,7 +52,7 @@ class Driven:
 
 @contextlib.contextmanager
 def driven(**options: Any) -> Iterator[Driven]:
-    with Proxied(**options) as proxied:
+    with Proxied(**{"faults": FaultPlan(), **options}) as proxied:
 
         async def start() -> ToxiproxyApi:
             return await ToxiproxyApi(proxied.proxy, Endpoint("127.0.0.1", 0)).__aenter__()

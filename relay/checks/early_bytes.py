@@ -1,0 +1,51 @@
+"""Send a packet right behind CONNECT, before the proxy has answered."""
+
+import asyncio
+
+from protocol.connection import PacketConnection
+from protocol.errors import WireError
+from protocol.packet import Packet
+from protocol.sealing import Direction
+from relay.check import CannotTest, Trip, check, found
+from relay.finding import Finding
+from relay.stream import SocketStream
+
+WORDS = {
+    "kept": "bytes sent before the proxy's answer arrive",
+    "lost": "bytes sent before the proxy's answer are lost",
+}
+
+
+@check("early-bytes", WORDS, needs={"ping": "answered"}, routes=("proxy",))
+async def early_bytes(trip: Trip) -> Finding:
+    """Do bytes survive that are sent before the proxy's answer?"""
+    hop = trip.route.hops[0]
+    if hop.tls or hop.user is not None or len(trip.route.hops) > 1:
+        raise CannotTest("only tried on one plain proxy without a login")
+    dialled = await trip.dial(trip.address, trip.patience.control)
+    if dialled.sock is None:
+        raise CannotTest(f"the proxy {dialled.word} now")
+    stream = SocketStream(dialled.sock)
+    connection = PacketConnection(Direction.CLIENT, trip.key)
+    head = f"CONNECT {trip.route.target} HTTP/1.1\r\nHost: {trip.route.target}\r\n\r\n".encode("ascii")
+    got = b""
+    try:
+        async with asyncio.timeout(trip.patience.reply):
+            await stream.write(head + connection.send(Packet.ping()))
+            while b"\r\n\r\n" not in got:
+                got += await _more(stream)
+            connection.receive_data(got.partition(b"\r\n\r\n")[2])
+            while connection.next_packet() is None:
+                connection.receive_data(await _more(stream))
+    except (OSError, WireError, EOFError, TimeoutError):
+        return found("early-bytes", "lost")
+    finally:
+        await stream.aclose()
+    return found("early-bytes", "kept")
+
+
+async def _more(stream: SocketStream) -> bytes:
+    data = await stream.read()
+    if not data:
+        raise EOFError
+    return data

@@ -1,0 +1,38 @@
+"""Open a connection and say nothing: some servers speak first, some gatekeepers hang up at once."""
+
+import asyncio
+import time
+
+from protocol.resemblance import excerpt, resembles
+from relay.check import Trip, check, found
+from relay.checks.ping import kind_of
+from relay.finding import Finding
+
+WORDS = {
+    "quiet": "nothing comes before we speak, as it should be",
+    "banner": "the other side speaks first: no Framework Server does",
+    "closed": "the connection is closed before we have said a word",
+    "reset": "the connection is reset before we have said a word",
+}
+
+
+@check("listen", WORDS, needs={"connect": "open", "ping": "closed reset cut foreign silent rejected"})
+async def listen(trip: Trip) -> Finding:
+    """What comes when we say nothing?"""
+    async with trip.stream() as stream:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(trip.patience.banner):
+                data = await stream.read()
+        except TimeoutError:
+            return found("listen", "quiet")
+        except OSError:
+            return found("listen", "reset", milliseconds=round((time.monotonic() - began) * 1000, 3))
+    milliseconds = round((time.monotonic() - began) * 1000, 3)
+    if not data:
+        return found("listen", "closed", milliseconds=milliseconds)
+    what = resembles(data) or excerpt(data)
+    words = f"{trip.route.target} speaks first: {what}"
+    return found(
+        "listen", "banner", words, first_bytes=excerpt(data), kind=kind_of(data), milliseconds=milliseconds
+    )

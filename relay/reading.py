@@ -1,0 +1,173 @@
+"""Read a proxy's refusal: which kind of failure it means, and who speaks. Pure.
+
+Which software says what was seen in captures of squid 5 and 6, tinyproxy, Apache, Privoxy, mitmproxy,
+proxy.py, 3proxy and Traffic Server; `docs/causes.md` has the consequences.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MAX_WORDS_CHARACTERS: Final = 400
+AT_ONCE_SECONDS: Final = 0.6
+"""Faster than any timeout that somebody has set: an answer, not the end of a wait."""
+
+_SQUID_ERRNO: Final = {
+    "111": "gateway-refused", "110": "gateway-timed-out", "113": "gateway-unreachable",
+    "101": "gateway-unreachable", "104": "gateway-refused",
+}  # fmt: skip
+_PROXY_STATUS: Final = {
+    # RFC 9209 section 2.3
+    "dns_timeout": "gateway-dns", "dns_error": "gateway-dns", "destination_not_found": "gateway-dns",
+    "destination_unavailable": "gateway-failed", "destination_ip_prohibited": "denied",
+    "destination_ip_unroutable": "gateway-unreachable", "connection_refused": "gateway-refused",
+    "connection_terminated": "gateway-refused", "connection_timeout": "gateway-timed-out",
+    "connection_limit_reached": "limited", "http_request_denied": "denied", "proxy_loop_detected": "loop",
+    "proxy_configuration_error": "gateway-failed", "proxy_internal_error": "gateway-failed",
+    "http_response_timeout": "gateway-timed-out",
+}  # fmt: skip
+_VENDORS: Final = (
+    ("squid", r"x-squid-error:|via:.*\(squid|server: squid"),
+    ("tinyproxy", r"tinyproxy"),
+    ("privoxy", r"privoxy|last-modified: wed, 08 jun 1955"),
+    ("mitmproxy", r"mitmproxy|connection_strategy"),
+    ("apache", r"(?:proxy-agent|server): apache|httpd|proxy error"),
+    ("traffic-server", r"server: ats/|tunnel forbidden"),
+    ("zscaler", r"zscaler"),
+    ("fortinet", r"fortin?et|fortigate|fortiguard"),
+    ("bluecoat", r"bluecoat|proxysg"),
+    ("haproxy", r"haproxy"),
+    ("relay", r"proxy-status: framework-relay"),
+)
+_SAID: Final = (
+    (
+        "port",
+        r"connect method not allowed with the port|port [0-9]+ is not allowed|ssl_ports|connect_method_denied"
+        r"|port other than 443|tunnel forbidden",
+    ),
+    (
+        "client",
+        r"access denied due to.*(?:client|source|your ip)|administrator of this proxy has not configured",
+    ),
+    ("destination", r"filtered|category|blocked by privoxy|web ?filter|url ?block|not allowed as a target"),
+)
+_DNS_WORDS: Final = (
+    r"dns lookup failure|no such domain|name error|no dns records|getaddrinfo|host not found"
+    r"|could not resolve|unable to determine ip address|cannot find server"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a refusal means.
+
+    Attributes:
+        word: as the "tunnel" check answers.
+        said: what it says is denied: "port", "destination", "client", "".
+        vendor: the software, "" when it does not show. own_words: the line to quote.
+        parent: a proxy behind this one has spoken.
+    """
+
+    word: str
+    said: str = ""
+    vendor: str = ""
+    own_words: str = ""
+    parent: bool = False
+
+
+def read_refusal(
+    status: int, headers: Sequence[tuple[str, str]], body: bytes, *, sent_login: bool = False
+) -> Reading:
+    """Classify a reply to CONNECT outside 2xx."""
+    fields = {name.lower(): value for name, value in headers}
+    text = _text(headers, body)
+    vendor = next((name for name, pattern in _VENDORS if re.search(pattern, text)), "")
+    word = _word(status, fields, text, sent_login)
+    said = next((what for what, pattern in _SAID if re.search(pattern, text)), "") if word == "denied" else ""
+    if word == "denied" and vendor == "tinyproxy" and not said and "access denied" in text:
+        said = "client"
+    via = fields.get("via", "")
+    return Reading(word, said, vendor, own_words(fields, body), parent=via.count(",") > 0)
+
+
+def _text(headers: Sequence[tuple[str, str]], body: bytes) -> str:
+    lines = [f"{name}: {value}" for name, value in headers]
+    return "\n".join([*lines, body[:16_384].decode("latin-1")]).lower()
+
+
+def _word(status: int, fields: Mapping[str, str], text: str, sent_login: bool) -> str:
+    told = _told(fields)
+    if status == 407 or (status == 401 and sent_login):
+        return "login-refused" if sent_login else "login-required"
+    if told is not None:
+        return told
+    if 300 <= status < 400:
+        return "redirected"
+    if status in (405, 501):
+        return "no-connect"
+    if status == 511:
+        return "portal"
+    if status == 404 and "no such domain" in text:
+        return "gateway-dns"
+    if status in (400, 404, 414, 431):
+        return "bad-request"
+    if status == 429:
+        return "limited"
+    if status >= 500:
+        return _gateway(status, text)
+    return "denied"
+
+
+def _told(fields: Mapping[str, str]) -> str | None:
+    """What the proxy says in a field made for that."""
+    error = fields.get("x-squid-error", "")
+    if error:
+        code, _, number = error.partition(" ")
+        match code:
+            case "ERR_CONNECT_FAIL" | "ERR_READ_ERROR":
+                return _SQUID_ERRNO.get(number.strip(), "gateway-failed")
+            case "ERR_DNS_FAIL":
+                return "gateway-dns"
+            case "ERR_CANNOT_FORWARD":
+                return "cannot-forward"
+            case "ERR_ACCESS_DENIED":
+                return "denied"
+            case "ERR_ICAP_FAILURE":
+                return "scanner-failed"
+    found = re.search(r"error=\"?([a-z_]+)", fields.get("proxy-status", ""))
+    return _PROXY_STATUS.get(found[1]) if found else None
+
+
+def _gateway(status: int, text: str) -> str:
+    if re.search(_DNS_WORDS, text):
+        return "gateway-dns"
+    if "upstream proxy" in text:
+        return "parent-failed"
+    if re.search(r"too many open connections|maximum number of (?:open )?connections", text):
+        return "limited"
+    if re.search(r"errno 111|connection refused", text):
+        return "gateway-refused"
+    if status == 504 or re.search(r"timed out|timeout", text):
+        return "gateway-timed-out"
+    if re.search(r"no route to host|network is unreachable|host is unreachable", text):
+        return "gateway-unreachable"
+    return "gateway-failed"
+
+
+def own_words(fields: Mapping[str, str], body: bytes) -> str:
+    """The line of a refusal that is worth quoting: a field made for it, else the first words of its page."""
+    for name in ("proxy-status", "x-squid-error", "x-forwarder-error", "x-smokescreen-error"):
+        if value := fields.get(name):
+            return _clean(f"{name}: {value}")
+    if len(body) == 0:
+        return ""
+    page = re.sub(rb"(?is)<(script|style|head)\b.*?</\1\s*>", b" ", body[:16_384])
+    page = re.sub(rb"<[^>]{0,2000}>", b" ", page)
+    return _clean(page.decode("utf-8", "replace"))
+
+
+def _clean(text: str) -> str:
+    """What a stranger said, fit for a terminal: printable, one line, bounded."""
+    kept = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return kept if len(kept) <= MAX_WORDS_CHARACTERS else kept[: MAX_WORDS_CHARACTERS - 3] + "..."

@@ -1,0 +1,165 @@
+"""Report: a diagnosis told in one form; and the words that all forms share."""
+
+import platform
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relay import __version__
+from relay.catalogue import MENDERS
+from relay.cause import Cause
+from relay.diagnosis import Diagnosis, Verdict, as_dict
+from relay.finding import Finding, Findings
+
+SCHEMA_VERSION: Final = 1
+"""Of the JSON report (docs/check.schema.json)."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One checked path and what it means: what every report is made from."""
+
+    found: Findings
+    diagnosis: Diagnosis
+
+    @property
+    def path(self) -> str:
+        """The way, for people."""
+        return " -> ".join(["this machine", *self.found.hops, self.found.target])
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        if self.diagnosis.verdict is Verdict.GOOD:
+            return f"Framework packets get through to {self.found.target}."
+        if self.diagnosis.verdict is Verdict.UNTESTED:
+            return f"Nothing can be said about {self.found.target}: {self._last_words()}"
+        if self.diagnosis.first is not None:
+            return fill(self.diagnosis.first.title, self)
+        return f"The path to {self.found.target} is broken; no known cause fits: {self._last_words()}"
+
+    def _last_words(self) -> str:
+        finding = self.diagnosis.unexplained or (self.found.findings[-1] if self.found.findings else None)
+        return finding.words if finding else "no check could be made"
+
+    @property
+    def broken_at(self) -> str:
+        """The part of the path that is marked: "client", "dns", "way", "proxy", "server", or ""."""
+        cause = self.diagnosis.first
+        if self.diagnosis.verdict is not Verdict.BROKEN:
+            return ""
+        if cause is None:
+            return "way"
+        parts = {"you": "client", "dns": "dns", "proxy": "proxy", "server": "server"}
+        return parts.get(cause.mender, "way")
+
+    @property
+    def sentence(self) -> str:
+        """What to send to whoever can mend it, ready to paste; "" when nothing is broken."""
+        cause = self.diagnosis.first
+        return fill(cause.sentence, self) if cause is not None else ""
+
+    @property
+    def mender(self) -> str:
+        """Who can mend it."""
+        return MENDERS[self.diagnosis.first.mender] if self.diagnosis.first is not None else ""
+
+
+Write = Callable[[Told], str]
+REPORTS: dict[str, Write] = {}
+"""Every form of report by its name; filled when relay.reports is imported."""
+
+
+def report(name: str) -> Callable[[Write], Write]:
+    """Enter a form of report into the catalogue."""
+
+    def enter(write: Write) -> Write:
+        REPORTS[name] = write
+        return write
+
+    return enter
+
+
+def facts_for_people(told: Told) -> dict[str, str]:
+    """The fields that the sentences of the catalogue may use."""
+    found = told.found
+    host, _, port = found.target.rpartition(":")
+    seen = {finding.question: finding for finding in found.findings if finding.is_answered}
+    connect, tunnel, ping = seen.get("connect"), seen.get("tunnel"), seen.get("ping")
+    proxy = found.hops[0] if found.hops else "the proxy"
+    source = _evidence(connect, "local") or "this machine"
+    return {
+        "target": found.target,
+        "host": host.strip("[]"),
+        "port": port,
+        "proxy": proxy,
+        "first": proxy if found.hops else found.target,
+        "source": source,
+        "address": _evidence(connect, "address") or host.strip("[]"),
+        "sender": _evidence(connect, "sender_address") or "unknown",
+        "time": found.began,
+        "own_words": _own_words(tunnel) or "no words of its own",
+        "location": _evidence(tunnel, "location") or "a page that it did not name",
+        "schemes": ", ".join(tunnel.evidence.get("schemes", []))
+        if tunnel and tunnel.evidence.get("schemes")
+        else "none",
+        "looks_like": _evidence(ping, "looks_like") or "something else",
+        "first_bytes": _evidence(ping, "first_bytes") or "nothing",
+        "last_router": _evidence(seen.get("hops"), "last_address") or "unknown",
+        "passed_bytes": _passed(seen.get("sizes")),
+        "idle_seconds": _evidence(seen.get("idle"), "lasted_seconds") or "some",
+        "name": _evidence(seen.get("resolve"), "host") or host,
+        "resolved": ", ".join(seen["resolve"].evidence.get("addresses", []))
+        if "resolve" in seen
+        else "unknown",
+    }
+
+
+def fill(template: str, told: Told) -> str:
+    """Put what was seen into the {fields} of a text of the catalogue. Raises: KeyError for another field."""
+    facts = facts_for_people(told)
+    return re.sub(r"\{([a-z_]+)\}", lambda match: facts[match[1]], template)
+
+
+def _evidence(finding: Finding | None, key: str) -> str:
+    value = finding.evidence.get(key) if finding is not None else None
+    return "" if value is None else str(value)
+
+
+def _own_words(tunnel: Finding | None) -> str:
+    status, words = _evidence(tunnel, "status"), _evidence(tunnel, "own_words")
+    return ", ".join(part for part in (f"status {status}" if status else "", words) if part)
+
+
+def _passed(sizes: Finding | None) -> str:
+    if sizes is None:
+        return "unknown"
+    ways = [sizes.evidence.get(way) for way in ("up", "down")]
+    known = [int(way.get("passed_bytes", 0)) for way in ways if isinstance(way, Mapping)]
+    return str(min(known, default=0))
+
+
+def document(told: Told) -> dict[str, Any]:
+    """All of it for machines (docs/check.schema.json)."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": f"framework-relay {__version__}",
+        "system": f"{platform.system()} {platform.release()}",
+        "record": told.found.as_dict(),
+        "diagnosis": {
+            **as_dict(told.diagnosis),
+            "headline": told.headline,
+            "mender": told.mender,
+            "sentence": told.sentence,
+        },
+    }
+
+
+def cause_lines(cause: Cause, told: Told) -> list[str]:
+    """A cause for people: what, who, how."""
+    return [
+        f"{cause.id}: {fill(cause.title, told)}",
+        f"who: {MENDERS[cause.mender]}",
+        f"do: {fill(cause.hint, told)}",
+    ]

@@ -1,0 +1,202 @@
+"""TunnelLoop: an asyncio event loop whose one epoll holds the sockets of tunnels as well.
+
+An epoll inside the epoll of a loop costs two more system calls and a callback for each event of a tunnel.
+Here the selector of the loop serves tunnels itself, and returns to asyncio when that has something to do.
+"""
+
+import asyncio
+import contextlib
+import math
+import select
+import selectors
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+MAX_EVENTS = 512
+# How many waits of a nested epoll follow each other before the event loop has its own turn.
+TURNS = 8
+
+Wake = Callable[[int, int], None]
+CarryOn = Callable[[], bool]
+
+
+class Poller(Protocol):
+    """Where a plane registers its descriptors."""
+
+    epoll: select.epoll
+
+    def schedule(self) -> None:
+        """There is something to carry on with, although no event may come."""
+
+    def detach(self) -> None:
+        """The plane ends; it has taken its descriptors out of `epoll`."""
+
+
+def attach(loop: asyncio.AbstractEventLoop, wake: Wake, carry_on: CarryOn) -> Poller:
+    """Give a plane its epoll: that of the loop itself, or one of its own.
+
+    Args: wake: called with descriptor and flags of each event. carry_on: called after the events of one wait;
+          whether another wait may follow without asyncio having its turn.
+    """
+    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(wake, carry_on):
+        return loop.tunnels
+    return _Nested(loop, wake, carry_on)
+
+
+class _Nested:
+    """An epoll as one reader of any event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wake: Wake, carry_on: CarryOn) -> None:
+        self.epoll = select.epoll()
+        self._loop, self._wake, self._carry_on = loop, wake, carry_on
+        self._is_due = False
+        loop.add_reader(self.epoll.fileno(), self._turn)
+
+    def schedule(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._turn)
+
+    def detach(self) -> None:
+        self._loop.remove_reader(self.epoll.fileno())
+        self.epoll.close()
+
+    def _turn(self) -> None:
+        self._is_due = False
+        for _ in range(TURNS):
+            if self.epoll.closed:
+                return
+            for descriptor, flags in self.epoll.poll(0, MAX_EVENTS):
+                self._wake(descriptor, flags)
+            if self._carry_on():
+                return
+        self.schedule()
+
+
+class TunnelSelector(selectors.BaseSelector):
+    """A level-triggered selector (as selectors.EpollSelector), with room for one plane beside it.
+
+    What the plane registers in `epoll` itself is not known here, and its events go to the plane.
+    """
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._wake: Wake | None = None
+        self._carry_on: CarryOn = _nothing
+
+    def attach(self, wake: Wake, carry_on: CarryOn) -> bool:
+        """As `attach` above; False when there is a plane already."""
+        if self._wake is not None:
+            return False
+        self._wake, self._carry_on = wake, carry_on
+        return True
+
+    def schedule(self) -> None:
+        """Nothing to do: `select` asks `carry_on` before it waits."""
+
+    def detach(self) -> None:
+        """The plane ends; it has taken its descriptors out of `epoll`."""
+        self._wake, self._carry_on = None, _nothing
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        descriptor = _descriptor(fileobj)
+        if descriptor in self._keys:
+            raise KeyError(f"{fileobj!r} is registered already")
+        key = selectors.SelectorKey(fileobj, descriptor, events, data)
+        self.epoll.register(descriptor, _flags(events))
+        self._keys[descriptor] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        key = self._keys.pop(_descriptor(fileobj))
+        # One that is closed already has been forgotten (epoll(7))
+        with contextlib.suppress(OSError):
+            self.epoll.unregister(key.fd)
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        descriptor = _descriptor(fileobj)
+        old = self._keys[descriptor]
+        if events != old.events:
+            self.epoll.modify(descriptor, _flags(events))
+        key = self._keys[descriptor] = selectors.SelectorKey(fileobj, descriptor, events, data)
+        return key
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        keys, wake, poll, ready = self._keys, self._wake, self.epoll.poll, []
+        wait_seconds = _rounded(timeout)
+        if wake is not None and not self._carry_on():
+            wait_seconds = 0.0
+        while True:
+            for descriptor, flags in poll(wait_seconds, MAX_EVENTS):
+                key = keys.get(descriptor)
+                if key is not None:
+                    ready.append((key, _events(flags) & key.events))
+                elif wake is not None:
+                    wake(descriptor, flags)
+            if ready or wake is None or not self._carry_on():
+                return ready
+            left = end - time.monotonic()
+            if left <= 0:
+                return ready
+            wait_seconds = _rounded(left)
+
+    def close(self) -> None:
+        self._keys.clear()
+        self.epoll.close()
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return _ByFile(self._keys)
+
+
+class _ByFile(Mapping[Any, selectors.SelectorKey]):
+    """Keys by file object as well as by descriptor, as asyncio asks for them."""
+
+    def __init__(self, keys: Mapping[int, selectors.SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys[_descriptor(fileobj)]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class TunnelLoop(asyncio.SelectorEventLoop):
+    """The event loop of a process that carries tunnels."""
+
+    def __init__(self) -> None:
+        self.tunnels = TunnelSelector()
+        super().__init__(self.tunnels)
+
+
+def _nothing() -> bool:
+    return False
+
+
+def _descriptor(fileobj: Any) -> int:
+    return fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+
+
+def _flags(events: int) -> int:
+    readable = select.EPOLLIN if events & selectors.EVENT_READ else 0
+    return readable | (select.EPOLLOUT if events & selectors.EVENT_WRITE else 0)
+
+
+def _events(flags: int) -> int:
+    # An error or a hang-up is for whoever waits, as in selectors.EpollSelector
+    readable = selectors.EVENT_READ if flags & ~select.EPOLLOUT else 0
+    return readable | (selectors.EVENT_WRITE if flags & ~select.EPOLLIN else 0)
+
+
+def _rounded(seconds: float | None) -> float:
+    """For epoll_wait(2), which counts in milliseconds: up, so that a timer is due when it returns."""
+    if seconds is None or seconds == math.inf:
+        return -1.0
+    return math.ceil(seconds * 1000) / 1000 if seconds > 0 else 0.0

@@ -1,0 +1,109 @@
+"""The fault catalogue: every row can be read, can be asked for, and can be told to somebody."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import relay.checks
+from relay.catalogue import MENDERS, causes
+from relay.catalogue_page import page
+from relay.cause import STAGES, Cause, Severity
+from relay.check import CHECKS
+from relay.diagnosis import Diagnosis, Verdict
+from relay.finding import Finding, Findings
+from relay.questions import ELSEWHERE
+from relay.report import Told, facts_for_people, fill
+
+DOCS = Path(__file__).parents[2] / "docs"
+EVIDENCE = {
+    "connect.sender": {"target", "this-machine", "between"},
+    "connect.icmp_code": {str(code) for code in range(16)},
+    "connect.pool": {"one", "all-open", "none-open", "v6-dead", "v4-dead", "some-dead"},
+    "connect.speed": {"at-once", "soon", "slow"},
+    "ping.acked": {"yes", "no"},
+    "ping.again": {"yes", "no"},
+    "ping.kind": {"http", "tls", "banner", "socks", "frame", "other", "nothing"},
+    "other-port.answers": {"yes", "no"},
+    "tunnel.offers": {"basic", "none", "other"},
+    "tunnel.said": {"port", "destination", "client", "nothing"},
+    "tunnel.vendor": None,
+    "tunnel.status": None,
+    "tunnel.speed": {"at-once", "slow"},
+    "tunnel.parent": {"yes", "no"},
+    "tunnel.literal": {"yes", "no"},
+    "tunnel.odd": {"yes", "no"},
+}
+"""What the catalogue asks of a finding's evidence, and which words stand there; None: any."""
+
+
+def test_there_are_enough_and_each_once() -> None:
+    """At least a hundred causes, each with an id of its own."""
+    ids = [cause.id for cause in causes()]
+    assert len(ids) == len(set(ids))
+    assert len(ids) >= 100
+
+
+@pytest.mark.parametrize("cause", causes(), ids=lambda cause: str(cause.id))
+def test_a_cause_asks_only_what_can_be_answered(cause: Cause) -> None:
+    """Every question is a check's or answered elsewhere, and every word is one of its answers."""
+    assert relay.checks.__all__
+    for table in (cause.shows, cause.predicts, cause.contradicted_by):
+        for question, words in table.items():
+            if question in EVIDENCE:
+                known = EVIDENCE[question]
+                assert known is None or words <= known, question
+            else:
+                assert question in CHECKS or question in ELSEWHERE, question
+                answers = set(CHECKS[question].words) if question in CHECKS else ELSEWHERE[question]
+                assert words <= answers, question
+
+
+@pytest.mark.parametrize("cause", causes(), ids=lambda cause: str(cause.id))
+def test_a_cause_is_complete(cause: Cause) -> None:
+    """It has a symptom, a mender, a source, texts that end, and its look-alikes are in the catalogue."""
+    assert cause.shows
+    assert cause.symptom is not None
+    assert cause.stage in STAGES
+    assert cause.mender in MENDERS
+    assert cause.sources
+    assert set(cause.alike) <= {one.id for one in causes()} - {cause.id}
+    for text in (cause.title, cause.hint, cause.sentence):
+        assert text[-1] in ".?!}" or text.endswith('"'), text
+    if cause.severity is Severity.FAULT:
+        assert cause.sentence != "No action needed." or cause.mender == "you"
+
+
+@pytest.mark.parametrize("cause", causes(), ids=lambda cause: str(cause.id))
+def test_a_cause_can_be_told_with_nothing_known(cause: Cause) -> None:
+    """Every {field} of its texts is one that reports fill in, whatever was not seen."""
+    found = Findings("far.example:5000", ("http://proxy.example:3128",), "2026-01-01T00:00:00Z", 1.0, 1, ())
+    told = Told(found, Diagnosis(Verdict.BROKEN, (cause,)))
+    for text in (cause.title, cause.hint, cause.sentence):
+        assert not re.search(r"\{[a-z_]+\}", fill(text, told))
+
+
+def test_fields_are_filled_from_what_was_seen() -> None:
+    """A value from outside is put in as it is; braces in it mean nothing."""
+    tunnel = Finding("tunnel", "denied", "", {"status": 403, "own_words": "no {host}"})
+    found = Findings("[::1]:5000", ("http://proxy.example:3128",), "2026-01-01T00:00:00Z", 1.0, 1, (tunnel,))
+    told = Told(found, Diagnosis(Verdict.BROKEN))
+    assert "::1 says status 403, no {host}" == fill("{host} says {own_words}", told)
+    assert "5000" == facts_for_people(told)["port"]
+
+
+def test_the_page_is_up_to_date() -> None:
+    """docs/causes.md is what `python -m relay.catalogue_page` prints."""
+    assert page() == (DOCS / "causes.md").read_text("utf-8")
+
+
+def test_every_check_says_what_it_asks() -> None:
+    """Folder and registry agree; each check has a summary that is a question."""
+    folder = Path(relay.checks.__file__).parent
+    assert sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__") == sorted(
+        relay.checks.__all__
+    )
+    assert len(CHECKS) == len(relay.checks.__all__)
+    assert [] == [
+        one.question for one in CHECKS.values() if not one.summary.endswith(("?", "(RFC 6761 section 6.4)?"))
+    ]
