@@ -27,6 +27,7 @@ from relay.persona import Persona
 from relay.persona_gate import PersonaGate
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE
+from relay.stream import SocketStream
 from relay.takeover import RawServer
 from relay.vanished import notice_vanished
 
@@ -166,6 +167,10 @@ class ConnectProxy:
         await self._keeper.change(self._completed(access), limits, login)
         self._dialler.access = self._keeper.access
         self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
+
+    async def dial(self, target: Endpoint, peer: str) -> SocketStream:
+        """Reach a target, if the policy lets `peer` without a login. Raises: RelayError, Refused."""
+        return await self._dialler.dial(target, self._keeper.check_target(target, peer))
 
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""

@@ -22,7 +22,7 @@ from relay.toxics import Toxic, ToxicRefused
 MAX_CONNECTIONS = 1024
 MAX_TOXICS = 100
 
-Dial = Callable[[Endpoint], Awaitable[SocketStream]]
+Dial = Callable[[Endpoint, str], Awaitable[SocketStream]]
 
 
 class Toxics:
@@ -74,7 +74,7 @@ class Toxics:
 class ToxicProxy:
     """Accepts on `listen` and carries each connection to `upstream`.
 
-    Args: dial: opens the upstream; it may refuse it by the proxy's policy.
+    Args: dial: opens the upstream for a client, named address:port; the proxy's policy may refuse it.
     """
 
     def __init__(self, name: str, listen: Endpoint, upstream: Endpoint, dial: Dial) -> None:
@@ -130,13 +130,22 @@ class ToxicProxy:
         task.add_done_callback(ended)
 
     async def _carry(self, sock: socket.socket) -> None:
+        client = _name_of(sock)
+
         async def dial() -> SocketStream:
             try:
-                return await self._dial(self.upstream)
+                return await self._dial(self.upstream, client)
             except RelayError as error:
                 raise Refused(unreachable(error)) from error
 
-        faults = self.toxics.bind(TunnelFacts(str(self.upstream))) or BoundFaults()
+        faults = self.toxics.bind(TunnelFacts(str(self.upstream), client=client)) or BoundFaults()
         # Not by CONNECT: there is no reply to make, and nothing but an end to say when the dial fails
         path = FaultPath(SocketStream(sock), dial, faults, Counters(), established=b"")
         await path.run()
+
+
+def _name_of(sock: socket.socket) -> str:
+    try:
+        return str(Endpoint(*sock.getpeername()[:2]))
+    except OSError:
+        return "unknown"

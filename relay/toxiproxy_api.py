@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from relay.dialler import Dialler
 from relay.failure import SettingsError
 from relay.fault_plan import BoundFaults, JoinedFaults
 from relay.fault_rule import TunnelFacts
@@ -68,12 +67,11 @@ class ToxiproxyApi:
     Args: proxy: the running CONNECT proxy, made with `faults`, if only FaultPlan(). Its policy holds.
     """
 
-    def __init__(self, proxy: ConnectProxy, listen: Endpoint, connect_timeout_seconds: float = 10.0) -> None:
+    def __init__(self, proxy: ConnectProxy, listen: Endpoint) -> None:
         if proxy.faults is None:
             raise ValueError("a proxy made without faults takes a way on which there are none")
         self._proxy = proxy
         self._listen = listen
-        self._dialler = Dialler(proxy.access, proxy.endpoints, connect_timeout_seconds)
         self._ours = _OurProxy(proxy)
         self._proxies: dict[str, ToxicProxy | _OurProxy] = {OUR_NAME: self._ours}
         self._runner: web.AppRunner | None = None
@@ -114,7 +112,6 @@ class ToxiproxyApi:
         await self._runner.cleanup()
         for proxy in self._proxies.values():
             await proxy.stop()
-        await self._dialler.aclose()
 
     def _get(self, request: web.Request) -> ToxicProxy | _OurProxy:
         found = self._proxies.get(request.match_info["proxy"])
@@ -178,7 +175,7 @@ class ToxiproxyApi:
             raise ToxicRefused("bad request body: name: expected a text without /")
         listen = _endpoint(body.get("listen") or "127.0.0.1:0", "listen")
         upstream = _endpoint(body["upstream"], "upstream")
-        return ToxicProxy(body["name"], listen, upstream, self._dialler.dial), _flag(body, True)
+        return ToxicProxy(body["name"], listen, upstream, self._proxy.dial), _flag(body, True)
 
     async def _show(self, request: web.Request) -> web.Response:
         return web.json_response(_as_dict(self._get(request)))
