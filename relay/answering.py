@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from relay.absolute_form import forward
@@ -128,6 +129,7 @@ class Answering:
         tunnel = self.opening(asking, target)
         if self.persona is not None:
             tunnel.established = self.persona.established_for(request.head.line.version)
+            tunnel.reply = partial(reply_to, persona=self.persona)
         facts = TunnelFacts(str(target), asking.user or "", request.peer)
         faults = bound(self.faults, facts)
         # The connection may go on behind a refusal, also of the target's: its socket is taken after the dial

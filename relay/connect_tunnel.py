@@ -27,7 +27,10 @@ def named(address: tuple[str, int]) -> str:
 
 @dataclass(eq=False)
 class Tunnel:
-    """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called."""
+    """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called.
+
+    established, reply: what the client is told when the target is reached, and when it is not.
+    """
 
     client: str
     target: Endpoint
@@ -39,6 +42,7 @@ class Tunnel:
     ended: str = str(TunnelEnd.STOPPED)
     refusal: Refusal | None = None
     established: bytes = ESTABLISHED
+    reply: Callable[[Refusal], bytes] = Refusal.reply
 
     @property
     def counters(self) -> Counters:
@@ -81,7 +85,7 @@ class Tunnel:
 
     async def _linger(self, sock: socket.socket, refusal: Refusal) -> None:
         self.refusal, self.status, self.ended = refusal, int(refusal.status), "refused"
-        await linger_close(sock, refusal.reply())
+        await linger_close(sock, self.reply(refusal))
 
     async def _run_with_faults(
         self, client: SocketStream, dial: Callable[[Endpoint], Awaitable[SocketStream]], faults: BoundFaults
@@ -95,7 +99,7 @@ class Tunnel:
             return target
 
         counters = Counters()
-        path = FaultPath(client, open_target, faults, counters, self.established)
+        path = FaultPath(client, open_target, faults, counters, self.established, self.reply)
         self.carriage = Carriage("faults", counters)
         try:
             self.ended = str(await path.run())

@@ -12,6 +12,7 @@ from relay.fault_plan import BoundFaults, Wrap
 from relay.intake import Intake
 from relay.pump import reset_when_delivered
 from relay.pump_end import Counters, TunnelEnd
+from relay.refusal import Refusal
 from relay.refused import Refused, linger_close
 from relay.stream import Stream
 from relay.vanished import is_dead
@@ -44,6 +45,7 @@ class FaultPath:
         client: ours to close, also when `run` fails.
         dial: opens the target; it is called when a fault, or the tunnel, asks for the reply to CONNECT.
         established: that reply; empty where the client did not ask by CONNECT.
+        reply: what the client is told when the target is refused; not where `established` is empty.
         counters: bytes that were handed on, without the reply.
     """
 
@@ -54,6 +56,7 @@ class FaultPath:
         faults: BoundFaults,
         counters: Counters,
         established: bytes = ESTABLISHED,
+        reply: Callable[[Refusal], bytes] = Refusal.reply,
     ) -> None:
         self.status = 0
         self.refused: Refused | None = None
@@ -64,6 +67,7 @@ class FaultPath:
         self._faults = faults
         self._counters = counters
         self._established = established
+        self._reply = reply
         self._target: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
         self._is_answered = asyncio.Event()
         self._from_client = Intake(client, is_early=True)
@@ -107,7 +111,7 @@ class FaultPath:
             target = await self._dial()
         except Refused as error:
             self.refused = error
-            reply = error.refusal.reply() if self._established else b""
+            reply = self._reply(error.refusal) if self._established else b""
             yield Chunk(reply, now(), is_head=True, is_refusal=True)
             return
         self._target.set_result(target)

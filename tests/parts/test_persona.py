@@ -3,9 +3,9 @@
 import pytest
 
 from relay.failure import SettingsError
-from relay.persona import ODDITIES, PersonaRefusal, load, names, parse
+from relay.persona import ODDITIES, PersonaRefusal, load, names, parse, reason_of
 from relay.persona_gate import PersonaGate
-from relay.refusal import Refusal, denied, malformed
+from relay.refusal import Refusal, denied, login_required, malformed
 from relay.refused import Refused
 from relay.route import Endpoint
 
@@ -167,3 +167,17 @@ def test_every_oddity_is_told_in_the_manual() -> None:
 
     text = (Path(__file__).parents[2] / "docs" / "personas.md").read_text()
     assert [] == [oddity for oddity in ODDITIES if f"`{oddity}`" not in text]
+
+
+def test_a_reason_that_is_kept_back() -> None:
+    """`{words}` of a page are those that the client may know."""
+    persona = parse(LEAST + 'body = "{words}"\n', "x")
+    for tells in (True, False):
+        refusal = denied("a secret reason", tells=tells)
+        assert tells == (b"secret" in persona.reply(refusal).wire(refusal))
+
+
+@pytest.mark.parametrize(("was_wrong", "reason"), [(False, "login"), (True, "login-wrong")])
+def test_a_login_is_no_denied_target(was_wrong: bool, reason: str) -> None:
+    """What RFC 9209 names alike are two things for a persona, and a wrong login is a third."""
+    assert reason == reason_of(login_required("no", ["Basic"], was_wrong=was_wrong))

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import toxiproxy
 
+from relay.access import Access
+from relay.access_rule import Rule
 from relay.fault_plan import FaultPlan
 from relay.fault_rule import rule_from_text
+from relay.limits import Limits
 from relay.route import Endpoint
 from relay.toxics import ATTRIBUTES
 from relay.toxiproxy_api import ToxiproxyApi
@@ -302,8 +305,6 @@ def test_no_web_page_drives_it(api: Driven, fields: dict[str, str]) -> None:
 
 def test_the_policy_holds_for_upstreams() -> None:
     """The API is no way around what the proxy may reach; the CONNECT proxy still says so in HTTP."""
-    from relay.access import Access
-
     with driven(access=Access(allow_local=False)) as api, Target() as target:
         _, made = api.ask("POST", "/proxies", {"name": "db", "upstream": target.authority})
         host, _, port = made["listen"].rpartition(":")
@@ -315,3 +316,25 @@ def test_the_policy_holds_for_upstreams() -> None:
             head = read_head(near)
             assert 403 == status_of(head)
             assert "destination_ip_prohibited" in fields_of(head)["proxy-status"][0]
+
+
+def test_rules_hold_for_upstreams_and_change_with_a_reload() -> None:
+    """A port and a rule refuse as they do for a CONNECT, by the policy that holds now; who may pass does."""
+    denied = Rule.of({"client": ["127.0.0.0/8"]}, allows=False, words="no")
+    users = Rule.of({"user": ["alice"]}, allows=True, words="")
+    with driven() as api, Target() as target:
+        _, made = api.ask("POST", "/proxies", {"name": "db", "upstream": target.authority})
+        host, _, port = made["listen"].rpartition(":")
+        for access, passes in (
+            (Access(allow_local=True), True),
+            (Access(allow_local=True, allow_ports=(range(1, 2),)), False),
+            (Access(allow_local=True, rules=(denied,)), False),
+            (Access(allow_local=True, rules=(users,), allow_others=False), False),
+            (Access(allow_local=True), True),
+        ):
+            api.proxied.run(api.proxied.proxy.change(access, Limits(), None))
+            with socket.create_connection((host, int(port)), SOON_SECONDS) as near:
+                if passes:
+                    target.accept().close()
+                assert (b"", "FIN") == read_all(near)
+            assert not target.was_called()
