@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from relay.absolute_form import forward
@@ -15,10 +16,14 @@ from relay.dial import reset_socket
 from relay.dialler import Dialler
 from relay.exchange import Forwarded
 from relay.failure import RelayError
+from relay.fault_plan import Binder, bound
+from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.gatekeeper import Gatekeeper, RefusesAt
 from relay.login_gate import StepRefused
 from relay.outcomes import Asking, Outcomes
+from relay.persona import Persona
+from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
 from relay.refusal import Refusal, unreachable, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
@@ -27,18 +32,32 @@ from relay.turned_away import TurnedAway
 
 
 class Answering:
-    """Args: keeper: lets requests in. outcomes: told how each ended. via: our name in Via fields."""
+    """Answers for one proxy.
 
-    def __init__(self, keeper: Gatekeeper, outcomes: Outcomes, via: str) -> None:
+    Args: keeper: lets requests in. outcomes: told how each ended. via: our name in Via fields.
+          faults: of tunnels that open. persona: whose words and habits it has.
+    """
+
+    def __init__(
+        self, keeper: Gatekeeper, outcomes: Outcomes, via: str, faults: Binder | None = None,
+        persona: Persona | None = None,
+    ) -> None:  # fmt: skip
         self.tunnels: dict[Tunnel, Asking] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
         self.is_draining = False
+        self.faults = with_habits(faults, persona)
+        self.persona = persona
         self._keeper = keeper
         self._outcomes = outcomes
         self._via = via
         self.plane = DataPlane()
         self._turned_away: set[TurnedAway] = set()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a tunnel may open without our seeing its request: faults and personas want to see each."""
+        return self._keeper.is_plain and self.faults is None and self.persona is None
 
     def begin(self, dialler: Dialler) -> None:
         """Answer from now on. The dialler knows the listeners, which are bound late."""
@@ -65,7 +84,7 @@ class Answering:
         if self._outcomes.metrics is not None:
             self._outcomes.metrics.turned_away += 1
         self._outcomes.ended(Asking(peer), int(refusal.status), "refused", refusal=refusal)
-        TurnedAway(transport, refusal.reply(), self._turned_away)
+        TurnedAway(transport, reply_to(refusal, self.persona), self._turned_away)
         return False
 
     def leave(self, peer: str) -> None:
@@ -76,6 +95,8 @@ class Answering:
         """Answer one request; return whether its connection goes on."""
         asking = self._outcomes.asking(request)
         try:
+            if request.verdict is not None:
+                raise Refused(request.verdict)
             refuses_at = await self._keeper.admit(request, asking)
             if asking.method == "CONNECT":
                 await self._open_tunnel(request, asking, refuses_at)
@@ -84,8 +105,16 @@ class Answering:
         except StepRefused as error:
             return await self._go_on_with_login(request, asking, error.refusal)
         except Refused as error:
-            await self.refuse(request, error.refusal, asking)
-            return False
+            return await self._say_no(request, asking, error.refusal)
+
+    async def _say_no(self, request: ClientRequest, asking: Asking, refusal: Refusal) -> bool:
+        """Refuse; return whether the connection goes on, as it does behind some refusals of some personas."""
+        persona = None if self.is_draining else self.persona
+        if persona is not None and await keep_after(request, refusal, persona):
+            self._outcomes.ended(asking, int(refusal.status), "kept", refusal=refusal)
+            return True
+        await self.refuse(request, refusal, asking)
+        return False
 
     async def _open_tunnel(
         self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None
@@ -98,8 +127,17 @@ class Answering:
         if refusal := door.refuses_tunnel(request.peer):
             raise Refused(refusal)
         tunnel = self.opening(asking, target)
+        if self.persona is not None:
+            tunnel.established = self.persona.established_for(request.head.line.version)
+            tunnel.reply = partial(reply_to, persona=self.persona)
+        facts = TunnelFacts(str(target), asking.user or "", request.peer)
+        faults = bound(self.faults, facts)
+        # The connection may go on behind a refusal, also of the target's: its socket is taken after the dial
+        is_dialled_first = self.persona is not None and not (faults is not None and faults.changes_answer)
         try:
-            sock, early = await request.take_over()
+            sock, early, dial = await take_over(
+                request, target, self._dial_for(asking, refuses_at), is_dialled_first
+            )
         except BaseException:
             self._forget(tunnel)
             raise
@@ -110,7 +148,7 @@ class Answering:
                 self._tunnel_ended(tunnel)
 
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        self._begin(tunnel.run(sock, early, self._dial_for(asking, refuses_at), self.plane), if_never_run)
+        self._begin(tunnel.run(sock, early, dial, self.plane, faults), if_never_run)
 
     def opening(self, asking: Asking, target: Endpoint) -> Tunnel:
         """Count a tunnel that is being dialled; its own `on_end` ends it."""
@@ -190,7 +228,7 @@ class Answering:
             return False
         try:
             with_body = asking.method != "HEAD"
-            await request.write(refusal.reply(with_body=with_body, keeps_alive=True))
+            await request.write(step_reply(refusal, self.persona, with_body=with_body))
         except ConnectionError:
             self._outcomes.ended(asking, 0, "client-reset", refusal=refusal)
             return False
@@ -202,7 +240,7 @@ class Answering:
     ) -> None:
         asking = asking or self._outcomes.asking(request)
         status, ended = 0, "client-reset"
-        reply = refusal.reply(with_body=asking.method != "HEAD")
+        reply = reply_to(refusal, self.persona, with_body=asking.method != "HEAD")
         if request.has_answered:
             # A second reply would look like part of the first: the client must see that it is broken
             request.abort()

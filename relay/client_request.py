@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from relay.login import Conversation
+from relay.refusal import Refusal
 from relay.request_gate import RequestGate
 from relay.request_head import RequestHead, RequestLine
 
@@ -65,6 +66,11 @@ class ClientRequest:
     def line(self) -> RequestLine | None:
         """The request line, None when not even that could be read."""
         return self._connection.gate.line
+
+    @property
+    def verdict(self) -> Refusal | None:
+        """Why the head is refused, although it could be read."""
+        return self._connection.gate.verdict
 
     @property
     def is_lost(self) -> bool:

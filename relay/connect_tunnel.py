@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from relay.data_plane import Carriage, DataPlane
 from relay.failure import RelayError
+from relay.fault_answer import ESTABLISHED
+from relay.fault_path import FaultPath
+from relay.fault_plan import BoundFaults
 from relay.link import Link
 from relay.listening import bound_endpoint
 from relay.pump_end import Counters, TunnelEnd
@@ -14,9 +17,6 @@ from relay.refused import Refused, linger_close
 from relay.route import Endpoint
 from relay.splice import SplicePlane
 from relay.stream import SocketStream
-
-# No Content-Length, no Transfer-Encoding (RFC 9110 section 9.3.6): what follows belongs to the tunnel.
-ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 def named(address: tuple[str, int]) -> str:
@@ -27,7 +27,10 @@ def named(address: tuple[str, int]) -> str:
 
 @dataclass(eq=False)
 class Tunnel:
-    """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called."""
+    """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called.
+
+    established, reply: what the client is told when the target is reached, and when it is not.
+    """
 
     client: str
     target: Endpoint
@@ -38,6 +41,8 @@ class Tunnel:
     status: int = 0
     ended: str = str(TunnelEnd.STOPPED)
     refusal: Refusal | None = None
+    established: bytes = ESTABLISHED
+    reply: Callable[[Refusal], bytes] = Refusal.reply
 
     @property
     def counters(self) -> Counters:
@@ -50,12 +55,16 @@ class Tunnel:
         early: bytes,
         dial: Callable[[Endpoint], Awaitable[SocketStream]],
         plane: DataPlane,
+        faults: BoundFaults | None = None,
     ) -> None:
         """Dial, answer, and hand both sides to the data plane, which goes on when this has returned.
 
-        `sock`, the client's, is ours to close.
+        `sock`, the client's, is ours to close. With `faults` this returns when the tunnel has ended.
         """
         client = SocketStream(sock, early)
+        if faults is not None:
+            await self._run_with_faults(client, dial, faults)
+            return
         is_carried = False
         try:
             target = await dial(self.target)
@@ -76,11 +85,33 @@ class Tunnel:
 
     async def _linger(self, sock: socket.socket, refusal: Refusal) -> None:
         self.refusal, self.status, self.ended = refusal, int(refusal.status), "refused"
-        await linger_close(sock, refusal.reply())
+        await linger_close(sock, self.reply(refusal))
+
+    async def _run_with_faults(
+        self, client: SocketStream, dial: Callable[[Endpoint], Awaitable[SocketStream]], faults: BoundFaults
+    ) -> None:
+        async def open_target() -> SocketStream:
+            try:
+                target = await dial(self.target)
+            except RelayError as error:
+                raise Refused(unreachable(error)) from error
+            self.outgoing = str(bound_endpoint(target.fileno_socket()))
+            return target
+
+        counters = Counters()
+        path = FaultPath(client, open_target, faults, counters, self.established, self.reply)
+        self.carriage = Carriage("faults", counters)
+        try:
+            self.ended = str(await path.run())
+        finally:
+            self.status = path.status
+            if path.refused is not None:
+                self.refusal, self.ended = path.refused.refusal, "refused"
+            self.on_end(self)
 
     async def _carry(self, client: SocketStream, target: SocketStream, plane: DataPlane) -> bool:
         try:
-            await client.write(ESTABLISHED)
+            await client.write(self.established)
         except OSError:
             # It left while we dialled
             self.ended = str(TunnelEnd.CLIENT_RESET)

@@ -30,7 +30,7 @@ class ProxyDesk:
 
     def admit(self, authority: bytes) -> Admitted | None:
         """Where the lane may dial at once."""
-        if not self._keeper.is_plain or self._outcomes.has_details:
+        if not self._answering.is_plain or self._outcomes.has_details:
             return None
         if self._admission.access is not self._keeper.access:
             self._admission = Admission(self._keeper.access, self._answering.dialler)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from relay.connect_tunnel import ESTABLISHED, Tunnel, named
+from relay.connect_tunnel import Tunnel, named
 from relay.dial import Address, new_socket, reset_socket
 from relay.failure import RelayError, Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
@@ -196,7 +196,7 @@ class ExpressLane:
             self._fail(guest, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
             return
         try:
-            os.write(guest.sock.fileno(), ESTABLISHED)
+            os.write(guest.sock.fileno(), tunnel.established)
         except OSError:
             self.client_left(guest)
             return

@@ -92,6 +92,19 @@ class Gatekeeper:
         if needs_user and asked.user is None and self._login is not None:
             asked.user = asking.user = await self._login.user_of(request)
             answer = access.decide(asked)
+        return self._act_on(answer, access, asked)
+
+    def check_target(self, target: Endpoint, peer: str) -> RefusesAt | None:
+        """As `admit`, for a connection that leads to one target only: nobody on it can be asked to log in."""
+        access, door = self.access, self.door
+        asked = Asked(
+            "CONNECT", target, host_of(peer),
+            open_tunnels=lambda: door.tunnels,
+            client_tunnels=lambda: door.tunnels_of(peer),
+        )  # fmt: skip
+        return self._act_on(access.decide(asked), access, asked)
+
+    def _act_on(self, answer: str | Need | None, access: Access, asked: Asked) -> RefusesAt | None:
         if answer is Need.ADDRESS:
             return lambda host: self._refusal_at(access, asked, host)
         if answer is Need.USER:

@@ -96,7 +96,7 @@ class LoginGate:
             self.backoff.failed(client)
         challenges = self._challenges({scheme.name.lower(): verdict.challenge} if verdict.challenge else {})
         outcome = "failed" if verdict.counts else "stale"
-        raise self._refused(outcome, login_required(verdict.words, challenges))
+        raise self._refused(outcome, login_required(verdict.words, challenges, was_wrong=verdict.counts))
 
     def _challenges(self, instead: Mapping[str, str] | None = None) -> list[str]:
         instead = instead or {}

@@ -11,14 +11,27 @@ from typing import Annotated, Any, Literal
 
 from relay.access import Access
 from relay.failure import SettingsError
+from relay.fault_rule import FaultRule, rule_from_table
 from relay.limits import MAX_SECONDS, Limits
 from relay.login_gate import Login
 from relay.logins import LOGINS
+from relay.persona import Persona, load
 from relay.profile_access import read_access
 from relay.route import Endpoint
-from relay.toml_table import Between, Table, check_keys, fill, load_toml, read_keys, subtable
+from relay.toml_table import (
+    Between,
+    Table,
+    check_keys,
+    fill,
+    load_toml,
+    read_keys,
+    read_value,
+    show,
+    subtable,
+)
 from relay.users import read_users
 
+MAX_FAULTS = 100
 DEFAULT_LISTEN = (Endpoint("127.0.0.1", 3128),)
 LogFormat = Literal["json", "squid", "combined"]
 
@@ -54,6 +67,8 @@ class Profile:
     login: Login | None = None
     limits: Limits = field(default_factory=Limits)
     log: AccessLog = field(default_factory=AccessLog)
+    faults: tuple[FaultRule, ...] = ()
+    persona: Persona | None = None
 
 
 Reader = Callable[[Table, str, Path], Any]
@@ -129,6 +144,25 @@ TABLES: dict[str, Reader] = {
 }
 
 
+def _read_faults(value: Any, where: str) -> tuple[FaultRule, ...]:
+    """`[[fault]]`, as docs/faults.md has it."""
+    if not isinstance(value, list) or len(value) > MAX_FAULTS:
+        raise SettingsError(f"{where}: {show(value)}; expected [[fault]], at most {MAX_FAULTS} times")
+    tables = [subtable(entry, f"{where} {number}") for number, entry in enumerate(value, 1)]
+    return tuple(rule_from_table(table, f"{where} {number}") for number, table in enumerate(tables, 1))
+
+
+def _read_persona(value: Any, where: str) -> Persona:
+    return load(read_value(value, Annotated[str, Between(1, 64)], where), where)
+
+
+# What stands in a profile beside its tables.
+OTHERS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "fault": ("faults", _read_faults),
+    "persona": ("persona", _read_persona),
+}
+
+
 def read_profile(path: Path) -> Profile:
     """Read a profile, and all files that it names.
 
@@ -136,12 +170,15 @@ def read_profile(path: Path) -> Profile:
             no TOML.
     """
     document = load_toml(path)
-    check_keys(document, TABLES, str(path))
+    check_keys(document, (*TABLES, *OTHERS), str(path))
     values = {
         name: read(subtable(document[name], f"{path}: {name}"), f"{path}: [{name}]", path.parent)
         for name, read in TABLES.items()
         if name in document
     }
+    for key, (name, read_other) in OTHERS.items():
+        if key in document:
+            values[name] = read_other(document[key], f"{path}: {key}")
     profile = Profile(**values)
     if profile.login is None and profile.access.asks_for_user:
         raise SettingsError(f"{path}: [access] has a rule with `user`; expected a table [login] as well")

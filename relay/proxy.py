@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -15,14 +16,18 @@ from relay.connect_tunnel import Tunnel
 from relay.desk import ProxyDesk
 from relay.dialler import Dialler
 from relay.express import ExpressLane
+from relay.fault_plan import Binder
 from relay.gatekeeper import Gatekeeper
 from relay.limits import Limits
 from relay.listening import BACKLOG, accept_no_more, bound_endpoint, is_public, listen_on
 from relay.login_gate import Login
 from relay.metrics import Metrics, Snapshot
 from relay.outcomes import Asking, Log, Outcomes
+from relay.persona import Persona
+from relay.persona_gate import PersonaGate
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE
+from relay.stream import SocketStream
 from relay.takeover import RawServer
 from relay.vanished import notice_vanished
 
@@ -38,6 +43,8 @@ class ConnectProxy:
         listen: where to listen; port 0 takes a free one, see `.endpoints`.
         access: what may be reached. limits: how much of it. login: by whom; None asks nobody.
         connect_timeout_seconds, head_timeout_seconds, answer_timeout_seconds: in place of those of `limits`.
+        faults: what is done to tunnels that open.
+        persona: whose words and habits it has; None is its own, strict ones.
         via: our name in Via fields (RFC 9110 section 7.6.3); must be unique among proxies in a row.
         log: called with one dict per tunnel or request, when it has ended.
         log_details: whether the dicts also have `reached`, `version`, `referer` and `user-agent`.
@@ -56,6 +63,8 @@ class ConnectProxy:
         connect_timeout_seconds: float | None = None,
         head_timeout_seconds: float | None = None,
         answer_timeout_seconds: float | None = None,
+        faults: Binder | None = None,
+        persona: Persona | None = None,
         via: str | None = None,
         log: Log | None = None,
         log_details: bool = False,
@@ -83,7 +92,7 @@ class ConnectProxy:
         self._servers: list[asyncio.Server] = []
         self._express: ExpressLane | None = None
         self._server: RawServer | None = None
-        self._answering = Answering(self._keeper, self._outcomes, self.via)
+        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona)
 
     def _completed(self, access: Access) -> Access:
         if access.allow_local is not None:
@@ -94,6 +103,20 @@ class ConnectProxy:
     def access(self) -> Access:
         """What may be reached."""
         return self._keeper.access
+
+    @property
+    def faults(self) -> Binder | None:
+        """What is done to tunnels that open; it can be set anew where there was one at the start."""
+        return self._answering.faults
+
+    @faults.setter
+    def faults(self, faults: Binder) -> None:
+        self._answering.faults = faults
+
+    @property
+    def persona(self) -> Persona | None:
+        """Whose words and habits it has."""
+        return self._answering.persona
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -145,6 +168,10 @@ class ConnectProxy:
         self._dialler.access = self._keeper.access
         self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
 
+    async def dial(self, target: Endpoint, peer: str) -> SocketStream:
+        """Reach a target, if the policy lets `peer` without a login. Raises: RelayError, Refused."""
+        return await self._dialler.dial(target, self._keeper.check_target(target, peer))
+
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
         require_c_parser()
@@ -152,6 +179,8 @@ class ConnectProxy:
         self._server = RawServer(
             self._answering.answer, self._answering.refuse, self.limits.head_timeout_seconds, self._answering
         )
+        if self.persona is not None:
+            self._server.new_gate = partial(PersonaGate, self.persona)
         self._listeners = list(self._sockets or listen_on(self._listen))
         for sock in self._listeners:
             # Accepted sockets have these of their listener
@@ -161,7 +190,7 @@ class ConnectProxy:
         own = [*self.endpoints, *self._own]
         self._dialler = Dialler(self.access, own, self.limits.connect_timeout_seconds)
         self._answering.begin(self._dialler)
-        if IS_AVAILABLE and self._keeper.is_plain:
+        if IS_AVAILABLE and self._answering.is_plain:
             self._express = ExpressLane(
                 self._answering.plane.splice(), self._listeners,
                 ProxyDesk(self._keeper, self._outcomes, self._answering, self._server),

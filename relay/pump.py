@@ -98,7 +98,7 @@ class _Pump:
         if end is _End.EOF and needs_bytes and first is self._down and not self._carried:
             await self.cancel()
             self._target.reset()
-            await _reset_when_delivered(self._client)
+            await reset_when_delivered(self._client)
             return TunnelEnd.TARGET_SILENT
         match end:
             case _End.EOF:
@@ -119,7 +119,7 @@ class _Pump:
                 dead = source
         await self.cancel()
         dead.reset()
-        await _reset_when_delivered(sink if dead is source else source)
+        await reset_when_delivered(sink if dead is source else source)
         return TunnelEnd.CLIENT_RESET if dead is self._client else TunnelEnd.TARGET_RESET
 
     async def cancel(self) -> None:
@@ -161,7 +161,8 @@ class _Pump:
         self._counters.down += size
 
 
-async def _reset_when_delivered(stream: Stream) -> None:
+async def reset_when_delivered(stream: Stream) -> None:
+    """End with RST, but not before the peer has all that was sent to it."""
     if is_dead(stream.fileno_socket()):
         # Its send queue will never be empty, and nobody is there to be owed anything
         stream.reset()

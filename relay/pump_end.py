@@ -12,6 +12,8 @@ class TunnelEnd(StrEnum):
     CLIENT_RESET = "client-reset"
     TARGET_RESET = "target-reset"
     TARGET_SILENT = "target-closed-at-once"
+    FAULT_CLOSED = "fault-closed"
+    FAULT_RESET = "fault-reset"
     STOPPED = "stopped"
 
 

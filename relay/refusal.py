@@ -61,6 +61,13 @@ class Refusal:
         return head.encode("latin-1") + (body if with_body else b"")
 
 
+@dataclass(frozen=True)
+class LoginRefused(Refusal):
+    """Who asks must log in. was_wrong: they tried, and it was not accepted."""
+
+    was_wrong: bool = False
+
+
 def malformed(words: str) -> Refusal:
     """400: the request itself is wrong."""
     return Refusal(HTTPStatus.BAD_REQUEST, "http_request_error", words)
@@ -82,10 +89,11 @@ def too_large(words: str) -> Refusal:
     return Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", words)
 
 
-def login_required(words: str, challenges: Sequence[str]) -> Refusal:
+def login_required(words: str, challenges: Sequence[str], *, was_wrong: bool = False) -> Refusal:
     """407: who asks has not said who they are, or not so that it was accepted (RFC 9110 section 15.5.8)."""
     fields = tuple(("Proxy-Authenticate", challenge) for challenge in challenges)
-    return Refusal(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", words, fields)
+    status = HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+    return LoginRefused(status, "http_request_denied", words, fields, was_wrong=was_wrong)
 
 
 def too_many(words: str, retry_seconds: int) -> Refusal:

@@ -9,7 +9,7 @@ behind a request waits here until that request is answered.
 import re
 from enum import Enum, auto
 
-from relay.refusal import malformed, too_large
+from relay.refusal import Refusal, malformed, too_large
 from relay.refused import Refused
 from relay.request_body import ChunkedBody, SizedBody
 from relay.request_head import (
@@ -47,6 +47,8 @@ class RequestGate:
     def __init__(self) -> None:
         self.head: RequestHead | None = None
         self.line: RequestLine | None = None
+        # A head that was read, and will be refused in its turn (relay.persona_gate)
+        self.verdict: Refusal | None = None
         self._stage = _Stage.HEAD
         self._held = bytearray()
         self._searched_bytes = 0

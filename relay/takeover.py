@@ -43,7 +43,7 @@ class _RequestHandler(RequestHandler):
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
         self._server = server
-        self.gate = RequestGate()
+        self.gate = server.new_gate()
         self.first = b""
         self.conversation = Conversation()
         self.payload = EMPTY_PAYLOAD
@@ -214,6 +214,8 @@ class RawServer(web.Server):
         head_timeout_seconds: for a whole head, and for silence between requests.
         door: lets connections in, or turns them away.
     """
+
+    new_gate: Callable[[], RequestGate] = RequestGate
 
     def __init__(
         self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float, door: Doorway

@@ -10,6 +10,8 @@ from dataclasses import replace
 from relay.c_parser import ParserMissing, require_c_parser
 from relay.commands import EXIT_BAD, EXIT_GOOD, passwd
 from relay.commands.access_log import open_log
+from relay.commands.proxy_faults import controlled, plan_of
+from relay.commands.proxy_persona import list_personas
 from relay.commands.proxy_service import ProxyService, Ties, reloaded
 from relay.commands.running import say, serve
 from relay.commands.serving_profile import profile_of, proxy_parser
@@ -28,6 +30,8 @@ MAX_PROBE_BYTES = 4096
 
 def run(arguments: Sequence[str], program: str) -> int:
     """Proxy until told to stop."""
+    if list(arguments) == ["personas"]:
+        return list_personas()
     if arguments[:1] == ["passwd"]:
         return passwd.run(arguments[1:], f"{program} passwd")
     options = proxy_parser(program).parse_args(arguments)
@@ -59,6 +63,7 @@ class _Start:
         self._program = program
         self._options = options
         self._profile = profile
+        self._faults = plan_of(profile.faults, options, program)
         self._log_file = open_log(profile.log.file)
         self._admin = self._bind_admin()
         self._own = [bound_endpoint(self._admin)] if self._admin is not None else []
@@ -96,12 +101,13 @@ class _Start:
 
     def _serve(self, ties: Ties) -> int:
         service = ProxyService(
-            self._program, self._profile, ties, self._log_file, self._own, self._read_again
+            self._program, self._profile, ties, self._log_file, self._own, self._read_again, self._faults
         )
         reload = service.reload if self._options.config is not None else None
         try:
+            served = controlled(service, self._options, self._program)
             return serve(
-                self._program, service, is_quiet=ties.sockets is not None, carries_tunnels=True,
+                self._program, served, is_quiet=ties.sockets is not None, carries_tunnels=True,
                 drain=service.drain, reload=reload,
             )  # fmt: skip
         finally:

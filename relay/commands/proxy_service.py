@@ -12,6 +12,7 @@ from relay.admin import Admin, answers_of
 from relay.commands.access_log import LogWriter
 from relay.commands.running import say
 from relay.failure import SettingsError
+from relay.fault_plan import FaultPlan
 from relay.log_format import WITH_DETAILS
 from relay.metrics import Metrics
 from relay.profile import Profile
@@ -37,17 +38,18 @@ class Ties:
 def reloaded(begun: Profile, now: Profile) -> str:
     """What is said after a reload."""
     is_all = begun.listen == now.listen and begun.log == now.log
+    is_all = is_all and begun.faults == now.faults and begun.persona == now.persona
     is_all = is_all and begun.limits.head_timeout_seconds == now.limits.head_timeout_seconds
-    words = "; new values of [listen], [log] and the head timeout need a restart"
+    words = "; new values of [listen], [log], [[fault]], persona and the head timeout need a restart"
     return "reloaded" + ("" if is_all else words)
 
 
 class ProxyService:
-    """Args: read_again: gives the profile as it is now; raises SettingsError."""
+    """Args: read_again: gives the profile as it is now; raises SettingsError. faults: of all its tunnels."""
 
     def __init__(
         self, program: str, profile: Profile, ties: Ties, log_file: TextIO | None, own: Sequence[Endpoint],
-        read_again: Callable[[], Profile],
+        read_again: Callable[[], Profile], faults: FaultPlan | None = None,
     ) -> None:  # fmt: skip
         self._program = program
         self._profile = profile
@@ -62,6 +64,8 @@ class ProxyService:
             access=profile.access,
             limits=profile.limits,
             login=profile.login,
+            faults=faults,
+            persona=profile.persona,
             via=profile.listen.via,
             log=self._log.write if self._log is not None else None,
             log_details=profile.log.format in WITH_DETAILS,

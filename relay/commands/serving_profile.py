@@ -7,6 +7,8 @@ from pathlib import Path
 
 from relay.access_ports import parse_ports
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
+from relay.commands.proxy_faults import add_fault_options, rules_of
+from relay.commands.proxy_persona import add_persona_option, persona_of
 from relay.failure import SettingsError
 from relay.log_format import FORMATS
 from relay.profile import DEFAULT_LISTEN, AccessLog, Listen, Profile, read_profile
@@ -31,7 +33,10 @@ def profile_of(options: argparse.Namespace) -> Profile:
         head_timeout_seconds=options.head_timeout or profile.limits.head_timeout_seconds,
     )
     log = AccessLog(options.access_log or profile.log.file, options.log_format or profile.log.format)
-    return replace(profile, listen=_listen(options, profile.listen), access=access, limits=limits, log=log)
+    return replace(
+        profile, listen=_listen(options, profile.listen), access=access, limits=limits, log=log,
+        faults=(*profile.faults, *rules_of(options)), persona=persona_of(options) or profile.persona,
+    )  # fmt: skip
 
 
 def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
@@ -68,7 +73,8 @@ def proxy_parser(program: str) -> Parser:
     parser = Parser(
         program,
         description="An HTTP proxy: CONNECT tunnels, and requests for http:// URIs.",
-        epilog=f"`{program} passwd FILE USER` writes a user's password for logins.",
+        epilog=f"`{program} passwd FILE USER` writes a user's password for logins; "
+        f"`{program} personas` lists whom it can stand in for.",
     )
     parser.add_argument(
         "--config", metavar="FILE.toml",
@@ -96,6 +102,8 @@ def proxy_parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    add_persona_option(parser)
+    add_fault_options(parser)
     return parser
 
 

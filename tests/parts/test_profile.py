@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from relay.failure import SettingsError
+from relay.fault_rule import rule_from_text
 from relay.limits import Limits
+from relay.persona import load
 from relay.profile import TABLES, Profile, read_profile
 from relay.route import Endpoint
 from relay.users import set_password
@@ -85,12 +87,27 @@ def test_a_whole_profile(folder: Path) -> None:
     assert "-" == read(folder, '[log]\nfile = "-"').log.file
 
 
+def test_faults_and_a_persona(folder: Path) -> None:
+    """They are read as --fault and --persona have them."""
+    text = '[[fault]]\nname = "latency"\nseconds = 2\n[[fault]]\nname = "fin"\n'
+    profile = read(folder, 'persona = "squid-5"\n' + text)
+    assert ("latency", "fin") == tuple(rule.fault.name for rule in profile.faults)
+    assert profile.faults[0] == rule_from_text("latency:seconds=2")
+    assert load("squid-5") == profile.persona
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[limits\n", "this is no TOML: .*line 1"),
         ("a = 1\na = 2\n", "this is no TOML: .*line 2"),
         ("[colours]", "'colours': no such key; expected one of listen, access"),
+        ("fault = 3", r"fault: 3; expected \[\[fault\]\], at most 100 times"),
+        ("fault = [3]", "fault 1: 3; expected a table"),
+        ("[[fault]]\nname='fin'\n[[fault]]\nname='x'", "fault 2: there is no fault 'x'; expected one of"),
+        ("[[fault]]\nname='latency'\nsecs=1", "fault 1: latency: unknown key 'secs'; expected seconds"),
+        ("persona = 3", "persona: 3; expected text in quotes"),
+        ("persona = 'nope'", "persona: there is no 'nope'; expected one of 3proxy"),
         ("limits = 3", "limits: 3; expected a table"),
         ("[limits]\nconections = 3", r"\[limits\]: 'conections': no such key; expected one of connections"),
         ("[limits]\nconnections = '3'", r"\[limits\]: connections: '3'; expected a whole number from 1 to"),

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pwd
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,8 +119,10 @@ def squid_helper(name: str) -> str:
 
 
 @contextlib.contextmanager
-def tinyproxy(tool: Tool, *, allow_port: int | None = None, login: bool = False) -> Iterator[Daemon]:
-    """tinyproxy; without `allow_port` every port may be reached."""
+def tinyproxy(
+    tool: Tool, *, allow_port: int | None = None, login: bool = False, allow_ports: Sequence[int] = ()
+) -> Iterator[Daemon]:
+    """tinyproxy; without `allow_port` and `allow_ports` every port may be reached."""
     program = tool("tinyproxy", "tinyproxy")
     endpoint = free_endpoint()
     with folder(of_nobody=True) as place:
@@ -132,6 +134,7 @@ def tinyproxy(tool: Tool, *, allow_port: int | None = None, login: bool = False)
             "LogLevel Info",
             "MaxClients 50",
             *([f"ConnectPort {allow_port}"] if allow_port else []),
+            *(f"ConnectPort {port}" for port in allow_ports),
             *([f"BasicAuth {USER} {TINYPROXY_PASSWORD}"] if login else []),
         ]
         (place / "tinyproxy.conf").write_text("\n".join(lines) + "\n")
@@ -190,6 +193,27 @@ def apache_basic(place: Path) -> list[str]:
     (place / "passwords").write_text(PASSWORD_FILE)
     lines = ["AuthType Basic", 'AuthName "relay test"', "AuthBasicProvider file"]
     return [*lines, f"AuthUserFile {place}/passwords"]
+
+
+@contextlib.contextmanager
+def privoxy(tool: Tool, *, allow_ports: str = "1-65535") -> Iterator[Daemon]:
+    """Privoxy without any filter; ports that are not allowed are blocked."""
+    program = tool("privoxy", "privoxy")
+    endpoint = free_endpoint()
+    with folder(of_nobody=True) as place:
+        (place / "ports.action").write_text(f"{{+limit-connect{{{allow_ports}}}}}\n/\n")
+        lines = [
+            "confdir /etc/privoxy",
+            f"logdir {place}",
+            "logfile privoxy.log",
+            f"actionsfile {place}/ports.action",
+            f"listen-address {endpoint}",
+            "socket-timeout 60",
+        ]
+        (place / "privoxy.conf").write_text("\n".join(lines) + "\n")
+        arguments = [program, "--no-daemon", f"{place}/privoxy.conf"]
+        with daemon(arguments, endpoint, place, as_nobody=True) as running:
+            yield running
 
 
 @contextlib.contextmanager

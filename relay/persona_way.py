@@ -1,0 +1,78 @@
+"""How a proxy with a persona goes on after a refusal, and when it dials."""
+
+from collections.abc import Awaitable, Callable
+from socket import socket
+
+from relay.client_request import ClientRequest
+from relay.failure import RelayError
+from relay.fault_plan import Binder, FaultPlan, JoinedFaults
+from relay.persona import Persona
+from relay.refusal import Refusal, unreachable
+from relay.refused import Refused
+from relay.route import Endpoint
+from relay.stream import SocketStream
+
+Dial = Callable[[Endpoint], Awaitable[SocketStream]]
+
+
+async def keep_after(request: ClientRequest, refusal: Refusal, persona: Persona) -> bool:
+    """Refuse as the persona does where its connection goes on after that; False when it does not."""
+    reply = persona.reply(refusal)
+    if not reply.keeps or not request.head.keeps_alive or request.head.body_bytes != 0:
+        return False
+    try:
+        await request.write(reply.wire(refusal, with_body=request.head.line.method != "HEAD"))
+    except ConnectionError:
+        return False
+    return True
+
+
+def with_habits(faults: Binder | None, persona: Persona | None) -> Binder | None:
+    """The faults, and those that are a persona's habits."""
+    if persona is None or not persona.faults:
+        return faults
+    return JoinedFaults(FaultPlan(persona.faults), faults)
+
+
+def reply_to(refusal: Refusal, persona: Persona | None, *, with_body: bool = True) -> bytes:
+    """The reply, in the persona's words or in ours."""
+    if persona is None:
+        return refusal.reply(with_body=with_body)
+    return persona.reply(refusal).wire(refusal, with_body=with_body)
+
+
+def step_reply(refusal: Refusal, persona: Persona | None, *, with_body: bool) -> bytes:
+    """The reply to a step of a login, which goes on over the same connection.
+
+    The words are the persona's only where it keeps the connection: no login in steps could succeed otherwise.
+    """
+    reply = persona.reply(refusal) if persona is not None else None
+    if reply is None or not reply.keeps:
+        return refusal.reply(with_body=with_body, keeps_alive=True)
+    return reply.wire(refusal, with_body=with_body)
+
+
+async def take_over(
+    request: ClientRequest, target: Endpoint, dial: Dial, is_dialled_first: bool
+) -> tuple[socket, bytes, Dial]:
+    """Take the client's socket; with `is_dialled_first` a refusal until then may leave its connection open.
+
+    Returns: socket, early bytes, and what gives the stream that was dialled.
+    Raises:  Refused, ConnectionResetError when the client has gone.
+    """
+    if not is_dialled_first:
+        return *await request.take_over(), dial
+    try:
+        stream = await dial(target)
+    except RelayError as error:
+        raise Refused(unreachable(error)) from error
+    try:
+        sock, early = await request.take_over()
+    except BaseException:
+        stream.reset()
+        raise
+
+    async def dialled(_: Endpoint) -> SocketStream:
+        return stream
+
+    return sock, early, dialled
