@@ -16,8 +16,8 @@ RELAY = Path(relay.__file__).parent
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
-     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+     "kerberos_words", "line_log", "log_format", "login", "metrics", "own_loop", "pipes", "pump_end",
+     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
      "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
@@ -34,12 +34,13 @@ LAYERS = (
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports"},
-    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
-     "request_head", "toxic_proxy", "workers"},
+    {"access_conditions", "connect_tunnel", "emulator", "greeter", "hop_carrier", "hop_dial", "hop_socks",
+     "pac", "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "request_body", "walk"},
+    {"access_rule", "fields", "places", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
+    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping",
+     "plain_port"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},
     {"absolute_form", "gatekeeper", "profile", "survey"},
@@ -47,8 +48,8 @@ LAYERS = (
     # What a command starts.
     {"desk"},
     {"proxy"},
-    {"admin", "demo", "toxiproxy_api"},
-    {"commands"},
+    {"admin", "demo", "testbed", "toxiproxy_api"},
+    {"commands", "pytest_plugin"},
 )
 """A module imports from the rows above its own only."""
 
