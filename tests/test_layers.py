@@ -20,9 +20,9 @@ LAYERS = (
      "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+     "foreign", "host_guard", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
+     "pipe", "probe", "race", "recording", "refusal", "resetting", "serving", "siblings", "stream",
+     "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
      "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
@@ -48,13 +48,13 @@ LAYERS = (
     # What a command starts.
     {"desk"},
     {"proxy"},
-    {"admin", "demo", "testbed", "toxiproxy_api"},
+    {"admin", "demo", "proxy_answers", "server_answers", "testbed", "toxiproxy_api"},
     {"commands", "pytest_plugin"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"admin", "c_parser", "takeover", "toxiproxy_api"}
-"""The proxy's side; every other command starts without aiohttp."""
+AIOHTTP_MODULES = {"admin", "c_parser", "host_guard", "takeover", "toxiproxy_api"}
+"""The proxy's side, and what Prometheus asks by HTTP; every other command starts without aiohttp."""
 
 NOT_BYTES = {
     "aiohttp", "asyncio", "datetime", "logging", "multiprocessing", "pathlib", "random", "relay", "select",

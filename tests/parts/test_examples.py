@@ -62,7 +62,8 @@ async def test_survive_a_restart():
 
 async def test_test_a_client():
     """All its tests pass, without any settings for pytest."""
-    done = await _run("-m", "pytest", "-pno:cacheprovider", "-pno:xdist", "-pno:_cov", "-c", "/dev/null", "test_a_client.py")
+    lean = ("-pno:cacheprovider", "-pno:xdist", "-pno:_cov", "-c", "/dev/null")
+    done = await _run("-m", "pytest", *lean, "test_a_client.py")
     assert 0 == done.returncode, done.stdout
     assert "7 passed" in done.stdout
 
