@@ -25,8 +25,8 @@ LAYERS = (
      "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "users"},
+     "packet_stream", "probe_metrics", "pump", "recorded_stream", "refused", "report", "security_context",
+     "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "accounts", "client_logins", "fault_rule"},
     {"fault_plan", "logins", "persona", "route", "toxics"},
@@ -34,13 +34,13 @@ LAYERS = (
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports"},
-    {"access_conditions", "connect_tunnel", "emulator", "greeter", "hop_carrier", "hop_dial", "hop_socks",
-     "pac", "request_head", "toxic_proxy", "workers"},
+    {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier", "hop_dial",
+     "hop_socks", "pac", "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "places", "request_body", "walk"},
+    {"access_rule", "fields", "places", "probe_request", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping",
-     "plain_port"},
+    {"blocking_client", "check", "client_request", "dialler", "forward", "framework_client", "persona_gate",
+     "ping", "plain_port"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},
     {"absolute_form", "gatekeeper", "profile", "survey"},
@@ -48,12 +48,12 @@ LAYERS = (
     # What a command starts.
     {"desk"},
     {"proxy"},
-    {"admin", "demo", "proxy_answers", "server_answers", "testbed", "toxiproxy_api"},
-    {"commands", "pytest_plugin"},
+    {"admin", "demo", "exporter", "proxy_answers", "server_answers", "testbed", "toxiproxy_api"},
+    {"commands", "load", "pytest_plugin"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"admin", "c_parser", "host_guard", "takeover", "toxiproxy_api"}
+AIOHTTP_MODULES = {"admin", "c_parser", "exporter", "host_guard", "takeover", "toxiproxy_api"}
 """The proxy's side, and what Prometheus asks by HTTP; every other command starts without aiohttp."""
 
 NOT_BYTES = {
