@@ -9,7 +9,7 @@ RUN python -m venv /opt/relay
 COPY pyproject.toml README.md LICENSE ./
 COPY protocol protocol
 COPY relay relay
-RUN ["/opt/relay/bin/python", "-m", "pip", "install", "--no-cache-dir", ".[${EXTRAS}]"]
+RUN /opt/relay/bin/python -m pip install --no-cache-dir ".[${EXTRAS}]"
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/relay /opt/relay

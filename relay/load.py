@@ -30,6 +30,9 @@ class Failed(Exception):
         super().__init__(cause_of(failure))
         self.failure = failure
 
+    def __repr__(self) -> str:
+        return str(self)  # what Locust writes into its reports
+
 
 def cause_of(failure: Failure) -> str:
     """`STAGE:REASON`, the words of relay.failure: "connect:refused"."""
