@@ -171,6 +171,19 @@ def test_beyond_loopback_a_list_is_needed(tmp_path: Path, capsys: pytest.Capture
     assert "1 modules, 0 proxies" in capsys.readouterr().err
 
 
+def test_the_manual_has_a_file_of_the_exporter(tmp_path: Path) -> None:
+    """The one in docs/exporter.md can be read, and every metric of a probe is told there."""
+    manual = (Path(__file__).parents[2] / "docs" / "exporter.md").read_text()
+    (text,) = re.findall(r"(?ms)^```toml\n(.*?)^```$", manual)
+    (tmp_path / "e.toml").write_text(text)
+    (tmp_path / "corp.login").write_text("alice:s3cret")
+    (tmp_path / "fw.key").write_text("6b" * 32)
+    assert "corp" in read_exporter_file(tmp_path / "e.toml").modules
+    nothing = Findings("h:1", (), "", 0.0, 0, ())
+    families = probe_families(nothing, diagnose(nothing, ()), 1.0)
+    assert [] == [family.name for family in families if f"`{family.name}" not in manual]
+
+
 def test_the_example_is_a_file_of_the_exporter() -> None:
     """examples/monitoring/exporter.toml can be read."""
     example = Path(__file__).parents[2] / "examples" / "monitoring" / "exporter.toml"

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -142,6 +143,31 @@ async def test_the_scrapes_timeout_is_obeyed(asked: Asked, greeting_server: Star
     assert 'probe_verdict{probe_verdict="broken"} 1.0' in good
     assert 2 == await asked.counted("relay_exporter_probes_refused_total", reason="busy")
     assert 0 == await asked.counted("relay_exporter_probes_running")
+
+
+def test_it_reads_its_file_again(tmp_path: Path) -> None:
+    """SIGHUP: a file that is broken is told and changes nothing; one that is right takes its place."""
+
+    def modules(command: RelayCommand) -> str:
+        url = f"http://{command.endpoint}/"
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            text: str = reply.read().decode()
+        return text.rpartition("modules: ")[2].strip()
+
+    def heard(command: RelayCommand) -> str:
+        command.process.send_signal(signal.SIGHUP)
+        assert command.process.stderr is not None
+        return command.process.stderr.readline().decode()
+
+    path = tmp_path / "e.toml"
+    path.write_text("[module.one]\n")
+    with relay_command("exporter", "--config", str(path)) as command:
+        path.write_text("[module.two]\nthrough = ['nobody']\n")
+        assert "not reloaded, all stays as it was: " in heard(command)
+        assert "default, one" == modules(command)
+        path.write_text("[module.two]\n")
+        assert "relay exporter: reloaded\n" == heard(command)
+        assert "default, two" == modules(command)
 
 
 # Prometheus itself
