@@ -77,9 +77,10 @@ class Asked:
 
 @pytest.fixture
 async def asked(connect_proxy: Start) -> AsyncIterator[Asked]:
-    """Modules: `default` is straight, `refusing` through a proxy that lets only port 443 out."""
+    """Modules: `default` is straight, `refusing` goes through a proxy that lets only port 443 out."""
     proxy = connect_proxy(allow_ports="443", login=f"alice:{SECRET}")
-    settings = ExporterFile({"default": Module(), "refusing": Module((proxy.hop,))}, probes_at_once=2)
+    modules = {"default": Module((), 300.0), "refusing": Module((proxy.hop,), 300.0)}
+    settings = ExporterFile(modules, probes_at_once=2)
     async with Exporter(settings, (LOOPBACK,)) as exporter, ClientSession() as client:
         yield Asked(exporter, client)
 
@@ -124,23 +125,19 @@ async def test_no_web_page_may_ask(asked: Asked) -> None:
     assert "modules: default, refusing\n" in (await asked.get("/"))[1]
 
 
-async def test_the_scrapes_timeout_is_obeyed(asked: Asked, greeting_server: Start) -> None:
-    """A server that keeps silent is judged before Prometheus gives up, and no more than so many at once."""
-    silent = greeting_server(b"")  # it echoes, which is no answer
+async def test_the_scrapes_timeout_is_obeyed(asked: Asked) -> None:
+    """A server that keeps silent is judged before Prometheus gives up; only so many are probed at once."""
     began = time.monotonic()
-    waits = {SCRAPE_TIMEOUT: "2"}
     with socket.create_server(("127.0.0.1", 0)) as never:
         target = f"127.0.0.1:{never.getsockname()[1]}"
-        first, second, third, other = await asyncio.gather(
-            *(asked.get("/probe", waits, target=target) for _ in range(3)),
-            asked.get("/probe", waits, target=silent.endpoint),
+        answers = await asyncio.gather(
+            *(asked.get("/probe", {SCRAPE_TIMEOUT: "2"}, target=target) for _ in range(4))
         )
-    assert time.monotonic() - began < PATIENCE_SECONDS
-    statuses = [status for status, _ in (first, second, third, other)]
-    assert [200, 200, 503, 503] == sorted(statuses)
-    good = next(text for status, text in (first, second, third, other) if status == 200)
-    assert "probe_timeout_seconds 1.5" in good
-    assert 'probe_verdict{probe_verdict="broken"} 1.0' in good
+    assert time.monotonic() - began < PATIENCE_SECONDS, "the module's own limit is 300 seconds"
+    assert [200, 200, 503, 503] == sorted(status for status, _ in answers)
+    judged = next(text for status, text in answers if status == 200)
+    assert "probe_timeout_seconds 1.5" in judged
+    assert 'probe_verdict{probe_verdict="broken"} 1.0' in judged
     assert 2 == await asked.counted("relay_exporter_probes_refused_total", reason="busy")
     assert 0 == await asked.counted("relay_exporter_probes_running")
 
@@ -280,17 +277,20 @@ def test_a_real_prometheus_scrapes_it(
             f"--web.listen-address={endpoint}", "--log.level=warn",
         ]  # fmt: skip
         with daemon(arguments, endpoint, place) as running:
-            found = settled(running, {good: "1", bad: "0"})
+            expected = {good: ("1", "none"), bad: ("0", "proxy-upstream-refused")}
+            found = settled(running, expected)
             assert "output: " == running.said, "it warns of nothing"
-    assert {good: "none", bad: "proxy-upstream-refused"} == found["cause"]
     assert {good, bad} == set(found["phases"])
     assert {str(exporter_command.endpoint): "1"} == found["exporter"]
     exporter_command.stop()
     assert SECRET not in exporter_command.stderr
 
 
-def settled(prometheus: Daemon, success: dict[str, str]) -> dict[str, dict[str, str]]:
-    """What Prometheus knows once it has scraped everything."""
+def settled(prometheus: Daemon, expected: dict[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """What Prometheus knows once it has success and cause of each target as expected, and all the rest.
+
+    On a busy machine the first probes may have been too slow to find the cause.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         at = prometheus.endpoint
@@ -303,8 +303,8 @@ def settled(prometheus: Daemon, success: dict[str, str]) -> dict[str, dict[str, 
             "success": values(query(at, 'probe_success{job="framework-path"}')),
             "exporter": values(query(at, 'up{job="relay-exporter"}')),
         }
-        is_all = all(success.keys() <= found[key].keys() for key in ("cause", "phases"))
-        if is_all and success == found["success"] and found["exporter"]:
+        judged = {target: (found["success"].get(target), found["cause"].get(target)) for target in expected}
+        if judged == expected and expected.keys() <= found["phases"].keys() and found["exporter"]:
             return found
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = prometheus.process.wait(0.1)  # the pause ends at once when it dies

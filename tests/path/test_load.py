@@ -11,7 +11,7 @@ import pytest
 
 from protocol.packet import CloseHow, Packet
 from relay.blocking_client import BlockingClient, Connecting
-from relay.failure import ProxyRefused, Reason, RelayError, Stage
+from relay.failure import ProxyRefused, Reason, RelayError, Stage, TimedOut
 from relay.places import FarServer
 from relay.route import Route
 from tests.path.real import environment, free_endpoint
@@ -20,8 +20,28 @@ Start = Callable[..., Any]
 LOCUSTFILE = Path(__file__).parents[2] / "examples" / "load" / "locustfile.py"
 
 
-def test_a_connection_that_ended_while_idle_is_made_anew(framework_server: FarServer) -> None:
-    """No request is lost; who listens is told that it is the second connection, and how the first ended."""
+def test_a_connection_that_ended_while_idle_is_made_anew(
+    connect_proxy: Start, framework_server: FarServer
+) -> None:
+    """Somebody's idle limit loses no request."""
+    proxy = connect_proxy(faults="idle_timeout:seconds=1")
+    with BlockingClient(Route(framework_server.endpoint, (proxy.hop,))) as client:
+        client.ping()
+        assert 200 == proxy.entry()["status"]  # told when the tunnel has ended
+        client.ping()
+        assert 2 == client.connections_made
+
+
+def test_a_late_answer_is_not_the_next_ones(framework_server: FarServer) -> None:
+    """A request that was given up takes its connection with it."""
+    with BlockingClient(Route(framework_server.endpoint), timeout_seconds=1.0) as client:
+        with pytest.raises(TimedOut):
+            client.request(Packet.hold(1200))
+        assert b"mine" == client.request(Packet.echo(b"mine")).argument
+
+
+def test_who_listens_is_told_of_connections(framework_server: FarServer) -> None:
+    """That it is the second one, and how the first ended."""
     told: list[Connecting] = []
     with BlockingClient(Route(framework_server.endpoint), on_connect=told.append) as client:
         assert 44 == client.ping()
