@@ -78,11 +78,15 @@ class LoginGate:
         if scheme is None:
             words = "this way to log in is not offered here"
             raise self._refused("missing", login_required(words, self._challenges()))
+        if conversation.scheme is not scheme:
+            # Also after the profile was read again: a step that answers another scheme's proves nothing
+            conversation.scheme, conversation.state = scheme, None
         line = request.head.line
         credentials = Credentials(text.strip(" \t"), line.method, line.target, client)
         verdict = await scheme.check(credentials, conversation)
         if isinstance(verdict, Continue):
             self.outcomes["continued"] += 1
+            conversation.user = None
             raise StepRefused(login_required("the login goes on", [verdict.challenge]))
         conversation.state = None
         if isinstance(verdict, Accepted):
@@ -94,13 +98,17 @@ class LoginGate:
         conversation.user = None
         if verdict.counts:
             self.backoff.failed(client)
-        challenges = self._challenges({scheme.name.lower(): verdict.challenge} if verdict.challenge else {})
+        challenges = self._challenges({scheme.name.lower(): verdict.challenges})
         outcome = "failed" if verdict.counts else "stale"
         raise self._refused(outcome, login_required(verdict.words, challenges, was_wrong=verdict.counts))
 
-    def _challenges(self, instead: Mapping[str, str] | None = None) -> list[str]:
+    def _challenges(self, instead: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         instead = instead or {}
-        return [instead.get(name) or scheme.challenge() for name, scheme in self._schemes.items()]
+        return [
+            value
+            for name, scheme in self._schemes.items()
+            for value in instead.get(name) or scheme.challenges()
+        ]
 
     def _refused(self, outcome: str, refusal: Refusal) -> Refused:
         self.outcomes[outcome] += 1
