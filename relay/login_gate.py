@@ -10,6 +10,7 @@ from relay.backoff import Backoff
 from relay.client_request import ClientRequest
 from relay.limits import client_of
 from relay.login import Accepted, Continue, Conversation, Credentials, LoginScheme
+from relay.login_hashes import DEFAULT_REALM
 from relay.logins import LOGINS
 from relay.refusal import Refusal, login_required, malformed, too_many
 from relay.refused import Refused
@@ -27,7 +28,7 @@ class Login:
     """
 
     users: Users
-    realm: str = "proxy"
+    realm: str = DEFAULT_REALM
     schemes: Sequence[str] = ("Basic",)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     before_access: bool = True

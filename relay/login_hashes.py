@@ -17,6 +17,9 @@ NT: Final = "nt"
 DIGESTS: Final = {"SHA-256": "digest-sha-256", "MD5": "digest-md5"}
 """The algorithms of Digest that a users file can serve, strongest first, and how it names them."""
 
+DEFAULT_REALM: Final = "proxy"
+MAX_REALM_CHARACTERS: Final = 200
+
 _REALM = r"([A-Za-z0-9+/]{1,1000})"
 FORMS: Final = {
     NT: re.compile(r"\$nt\$([0-9a-f]{32})\Z"),

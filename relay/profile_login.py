@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from relay.accounts import Accounts
 from relay.failure import SettingsError
 from relay.login_gate import Login
+from relay.login_hashes import DEFAULT_REALM, MAX_REALM_CHARACTERS
 from relay.logins import LOGINS
 from relay.toml_table import Between, Table, fill, read_keys, show, subtable
 from relay.users import Users, read_users
@@ -28,7 +29,7 @@ def read_login(table: Table, where: str, folder: Path) -> Login:
     def login(
         *,
         users: Annotated[str | None, Between(1, 4096)] = None,
-        realm: Annotated[str, Between(1, 200)] = "proxy",
+        realm: Annotated[str, Between(1, MAX_REALM_CHARACTERS)] = DEFAULT_REALM,
         schemes: Annotated[tuple[str, ...], Between(1, 8)] = ("Basic",),
         before_access: bool = True,
     ) -> Login:
