@@ -71,12 +71,13 @@ class Conversation:
     """What is known of one client connection.
 
     state: the scheme's own, between its steps. scheme: whose state that is; another one begins anew.
-    user: who has logged in for the whole connection.
+    user: who has logged in for the whole connection. fields: as `Accepted` had them, for the request at hand.
     """
 
     state: Any = None
     scheme: "LoginScheme | None" = None
     user: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 class LoginScheme(Protocol):

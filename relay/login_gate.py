@@ -58,6 +58,7 @@ class LoginGate:
     async def user_of(self, request: ClientRequest) -> str:
         """Who asks. Raises: Refused: 407 without a login that is right, 429 while failures are too recent."""
         conversation = request.conversation
+        conversation.fields = ()
         values = request.head.values(FIELD)
         if not values:
             if conversation.user is not None:
@@ -95,6 +96,7 @@ class LoginGate:
             self.backoff.succeeded(client)
             if scheme.connection_bound:
                 conversation.user = verdict.user
+            conversation.fields = verdict.fields
             return verdict.user
         conversation.user = None
         if verdict.counts:

@@ -24,13 +24,17 @@ _NO_LM_HASH = "0" * 32
 
 
 class TokenKeys:
-    """Args: users: those with NT hashes may log in with NTLM. keytab: a path; None: no Kerberos."""
+    """Args: users: those with NT hashes may log in with NTLM.
+
+    Attributes: keytab: a path; None: no Kerberos.
+    """
 
     def __init__(self, users: Users) -> None:
         self.keytab: str | None = None
         self._users = users
         self._by_folded = _folded(users.verifiers)
         self._descriptor: int | None = None
+        self._before: dict[str, str | None] = {}
 
     def user_of(self, account: ClaimedAccount) -> str | None:
         """The name in the users file of who NTLM calls so: DOMAIN\\\\user, else user for any domain.
@@ -58,12 +62,14 @@ class TokenKeys:
                 self._write("")
 
     def close(self) -> None:
-        """Forget all; not while a step goes on."""
+        """Forget all, and leave the environment as it was; not while a step goes on."""
         if self._descriptor is None:
             return
         with _LOCK:
             if os.environ.get("NTLM_USER_FILE") == self._path:
-                del os.environ["NTLM_USER_FILE"]
+                for name, value in self._before.items():
+                    os.environ.pop(name, None)
+                    os.environ.update({} if value is None else {name: value})
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -96,7 +102,8 @@ class TokenKeys:
         }
         for name, value in wanted.items():
             # Changed seldom: C's getenv in another thread must not meet a table that moves
-            if os.environ.get(name) != value:
+            if (before := os.environ.get(name)) != value:
+                self._before.setdefault(name, before)
                 os.environ[name] = value
 
     def _write(self, line: str) -> None:
