@@ -15,6 +15,8 @@ from relay.users import Users, read_users
 _NAMES = {name.lower(): name for name in LOGINS}
 # Keys of schemes that are paths: they begin beside the profile.
 _PATHS = ("keytab",)
+# Parameters of schemes that no key sets.
+_OURS = ("accounts", "realm", "clock")
 # The scheme that can do without users of our own: a Kerberos realm has them.
 _OF_A_REALM = ("Negotiate",)
 
@@ -37,7 +39,7 @@ def read_login(table: Table, where: str, folder: Path) -> Login:
             raise SettingsError(f"{where}: realm: expected printable ASCII")
         offered = _offered(schemes, where)
         options = {
-            name: _beside(read_keys(LOGINS[name], given, places[name], ("accounts", "realm")), folder)
+            name: _beside(read_keys(LOGINS[name], given, places[name], _OURS), folder)
             for name, given in tables.items()
         }
         if users is None and offered != _OF_A_REALM:

@@ -34,6 +34,8 @@ from tests.path.proxied import (
     status_of,
 )
 
+pytestmark = pytest.mark.usefixtures("no_kerberos")
+
 USER, PASSWORD, REALM = "alice", "correct horse", "proxy"
 MADE = [made for make in MAKERS.values() for made in make(USER, REALM, PASSWORD)]
 USERS = Users({USER: {kind_of(made): made for made in MADE}})
@@ -131,7 +133,8 @@ def test_a_nonce_of_a_profile_read_again_is_stale(proxied: Proxied) -> None:
     ("qop=auth", "qop=auth-int"), ("qop=auth,", ""), ("nc=00000001", "nc=1"), ("nonce=", "n0nce="),
     (f'username="{USER}"', 'username="nobody"'), ('realm="proxy"', 'realm="other"'),
     ('response="', 'response="0'), ("algorithm=MD5", "algorithm=MD5-sess"), ("algorithm=MD5", "algorithm=X"),
-    ('uri="', 'uri="x'), ("cnonce=", 'uri="a", cnonce='), ('username="', 'username="\xff'), ("Digest ", "Digest , ="),
+    ('uri="', 'uri="x'), ("cnonce=", 'uri="a", cnonce='), ('username="', 'username="\xff'),
+    ("Digest ", "Digest , ="),
 ])  # fmt: skip
 def test_digests_that_are_none(proxied: Proxied, change: tuple[str, str]) -> None:
     """407 with a new challenge, whatever is wrong with them."""

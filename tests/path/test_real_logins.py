@@ -26,6 +26,8 @@ from tests.path.origin import some_bytes
 from tests.path.real import Ran, Tool, ping, relay_command, run
 from tests.path.test_logins import SECONDS, Ping, by_asyncio, by_threads, kerberos_tool
 
+pytestmark = pytest.mark.usefixtures("no_kerberos")
+
 REALM = "Example Corp"
 PRINCIPAL = f"{USER}@{login_peers.REALM}"
 EVERY = ("ntlm", "digest", "basic")
