@@ -1,6 +1,7 @@
 """Real clients log in at our proxy, with every scheme that they speak."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,13 +17,15 @@ from relay.failure import ProxyRefused, Reason
 from relay.metrics import Metrics
 from relay.profile import read_profile
 from relay.proxy import ConnectProxy
-from relay.route import Hop, Route
+from relay.route import Endpoint, Hop, Route
+from relay.security_context import Account, SecurityContext, kerberos
 from relay.trace import Trace
 from relay.users import set_verifiers
 from tests.path import login_peers
 from tests.path.conftest import LOOPBACK, Entry, FarEnd, Origin, OurProxy
 from tests.path.login_peers import PASSWORD, USER
 from tests.path.origin import some_bytes
+from tests.path.proxied import connect_head, fields_of, status_of
 from tests.path.real import Ran, Tool, ping, relay_command, run
 from tests.path.test_logins import SECONDS, Ping, by_asyncio, by_threads, kerberos_tool
 
@@ -268,3 +271,46 @@ async def test_a_ticket_for_another_service(guard: Guard, realm: login_peers.Rea
             await by_asyncio(Route(far.server.endpoint, (hop,)), Trace(SECONDS))
         assert Reason.LOGIN_REFUSED == caught.value.failure.reason
         assert 1 == proxy.service.snapshot()["logins"]["failed"]
+
+
+async def said(proxy: OurProxy, target: Endpoint, token: bytes) -> bytes:
+    """The reply's head to a CONNECT with this token of Negotiate, on a connection of its own."""
+    reader, writer = await asyncio.open_connection(proxy.service.endpoint.host, proxy.service.endpoint.port)
+    try:
+        text = base64.b64encode(token).decode()
+        writer.write(connect_head(str(target), f"Proxy-Authorization: Negotiate {text}"))
+        async with asyncio.timeout(SECONDS):
+            return await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+
+
+async def ticket_token() -> bytes:
+    token = await asyncio.to_thread(SecurityContext(kerberos, Account(None, None, "proxy.test")).step, None)
+    assert token is not None
+    return token
+
+
+async def test_a_ticket_is_good_once(guard: Guard, realm: login_peers.Realm, far: FarEnd) -> None:
+    """The 200 proves the proxy to the client; the same token again is refused by libkrb5's replay cache."""
+    async with guard("negotiate", more=keytab(realm), user=PRINCIPAL) as proxy:
+        token = await ticket_token()
+        first = await said(proxy, far.server.endpoint, token)
+        assert 200 == status_of(first)
+        assert fields_of(first)["proxy-authenticate"][0].startswith("Negotiate ")
+        assert 407 == status_of(await said(proxy, far.server.endpoint, token))
+
+
+async def test_tickets_that_are_none(
+    guard: Guard, realm: login_peers.Realm, far: FarEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut short, changed, as large as a head may be: 407 each time; no tunnel."""
+    monkeypatch.setattr("relay.backoff.FREE_FAILURES", 10_000)
+    async with guard("negotiate", more=keytab(realm), user=PRINCIPAL) as proxy:
+        whole = await ticket_token()
+        cuts = [whole[:size] for size in range(1, len(whole), 97)]
+        # Not among the first bytes, which hold what kinds of tokens the client can speak besides
+        flips = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(100, len(whole), 97)]
+        for token in (*cuts, *flips, whole[:200] + bytes(40_000)):
+            assert 407 == status_of(await said(proxy, far.server.endpoint, token)), len(token)
+        assert PRINCIPAL not in {(await proxy.entry()).get("user") for _ in range(proxy.entries.qsize())}
