@@ -2,8 +2,8 @@
 
 What must hold for any input: nobody gets in, nothing but a verdict comes out, and it comes. Byte 0 of an
 input picks the scheme; byte 1 whether a token is the input itself or a good one with bytes changed, and
-whether a challenge was asked for before; the rest is the token, or where and how the good one is changed. Good
-tokens are made for a wrong password, so that the fuzzer begins deep inside and can still not be right.
+whether a challenge was asked for before; the rest is the token, or where and how the good one is changed.
+Good ones are made for a wrong password: the fuzzer begins deep inside, and can still not be right.
 """
 
 import asyncio

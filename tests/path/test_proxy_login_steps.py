@@ -238,6 +238,16 @@ def test_two_schemes_do_not_mix(proxied: Proxied) -> None:
 
 
 @BOTH
+def test_a_handshake_over_a_reload(proxied: Proxied, scheme: str) -> None:
+    """It was begun with users who may be none any more: what answers the old challenge begins anew."""
+    with proxied.client() as near:
+        speaker = Speaker(near, scheme)
+        answer = speaker.token(speaker.challenge())
+        proxied.run(proxied.proxy.change(proxied.proxy.access, proxied.proxy.limits, LOGIN))
+        assert (407, None) == speaker.say(answer)
+
+
+@BOTH
 def test_a_body_before_each_step(proxied: Proxied, scheme: str) -> None:
     """407, the body is read, and the same again on the same connection; the target gets the body once."""
     body = b"x" * 200_000
