@@ -15,7 +15,7 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
+    {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
      "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
      "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.

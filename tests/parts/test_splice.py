@@ -21,6 +21,7 @@ from relay.pump_end import Counters, TunnelEnd
 from relay.splice import SplicePlane
 from relay.stream import SocketStream
 from relay.tunnel_loop import TunnelLoop
+from relay.vanished import KEEPALIVE
 
 MIB = 1_048_576
 PATIENCE_SECONDS = 30
@@ -387,6 +388,23 @@ def test_no_cpu_while_nothing_moves(on_path, state):
             assert 0 == paths.plane.pipes.lent
 
     on_path(scenario)
+
+
+async def test_a_tunnel_that_lasts_notices_a_vanished_target(monkeypatch):
+    """Keep-alive probes are set for targets of tunnels that have outlived the most, not for others."""
+    monkeypatch.setattr("relay.splice.YOUNG_SECONDS", 0.01)
+    plane = SplicePlane()
+    sockets = [*pair(), *pair()]
+    try:
+        untouched = sockets[2].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        plane.add(Link(sockets[1], sockets[2], lambda end: None, is_young=True))
+        await until(lambda: sockets[2].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) != untouched)
+        assert KEEPALIVE["TCP_KEEPIDLE"] == sockets[2].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert untouched == sockets[1].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+    finally:
+        plane.close()
+        for sock in sockets:
+            sock.close()
 
 
 def test_idle_tunnels_hold_no_pipes(on_path):
