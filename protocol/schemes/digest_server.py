@@ -18,6 +18,7 @@ MAX_NONCES: Final = 4096
 
 _SEAL_BYTES: Final = 16
 _TIME_BYTES: Final = 8
+_A_SECOND: Final = 1_000_000
 
 
 class Verdict(Enum):
@@ -151,7 +152,7 @@ class DigestVerifier:
         return True
 
     def _nonce(self, now_seconds: float, entropy: bytes) -> str:
-        made = int(now_seconds * 1000).to_bytes(_TIME_BYTES, "big", signed=True) + entropy
+        made = int(now_seconds * _A_SECOND).to_bytes(_TIME_BYTES, "big", signed=True) + entropy
         return base64.urlsafe_b64encode(made + self._seal(made)).decode("ascii")
 
     def _made_seconds(self, nonce: str) -> float | None:
@@ -165,7 +166,7 @@ class DigestVerifier:
         is_ours = hmac.compare_digest(self._seal(made), seal)
         if not is_ours or base64.urlsafe_b64encode(data).decode("ascii") != nonce:
             return None
-        return int.from_bytes(made[:_TIME_BYTES], "big", signed=True) / 1000
+        return int.from_bytes(made[:_TIME_BYTES], "big", signed=True) / _A_SECOND
 
     def _seal(self, made: bytes) -> bytes:
         return hmac.digest(self._secret, made, "sha256")[:_SEAL_BYTES]

@@ -303,8 +303,8 @@ def test_tunnels_and_requests_beyond_the_limit(loop: str) -> None:
 
 def test_passwords_of_the_command_line(tmp_path: Path) -> None:
     """`relay proxy passwd` reads one line; the file works in a profile; the password is in neither."""
-    def passwd(user: str, line: str, *more: str) -> subprocess.CompletedProcess[str]:
-        command = [*RELAY, "proxy", "passwd", str(tmp_path / "users"), user, *more]
+    def passwd(user: str, line: str) -> subprocess.CompletedProcess[str]:
+        command = [*RELAY, "proxy", "passwd", str(tmp_path / "users"), user]
         return subprocess.run(command, input=line, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
     done = passwd("alice", "tr0ub4dor\n")
@@ -316,13 +316,6 @@ def test_passwords_of_the_command_line(tmp_path: Path) -> None:
         assert (2, 1) == (wrong.returncode, len(wrong.stderr.splitlines()))
         assert words in wrong.stderr
     assert "again" not in (tmp_path / "users").read_text()
-    every = ("--scheme", "Basic,digest, ntlm", "--realm", "a b")
-    assert 0 == passwd("alice", "x\n", *every).returncode
-    kinds = re.findall(r"\$([a-z0-9-]+)\$", (tmp_path / "users").read_text())
-    assert ["scrypt", "digest-sha-256", "digest-md5", "nt"] == kinds
-    for option, words in (("--scheme", "basic, digest, ntlm"), ("--realm", "printable ASCII")):
-        wrong = passwd("alice", "x\n", option, "\u00e4")
-        assert (2, True) == (wrong.returncode, words in wrong.stderr)
 
 
 @pytest.mark.parametrize(
