@@ -87,7 +87,7 @@ class Digest:
 
 
 def uris_of(target: str) -> Sequence[str]:
-    """What a client may mean by the request's uri: the target; curl and wget leave scheme and host out."""
+    """What a client may mean by the request's uri: the target; curl leaves scheme and host out of it."""
     scheme, found, rest = target.partition("://")
     if not found or "/" in scheme:
         return (target,)
