@@ -95,6 +95,11 @@ class Journal:
         """Ended connections in the order of their end, then open ones in the order of their start."""
         return [*self._ended.values(), *self._open.values()]
 
+    @property
+    def open_records(self) -> list[Record]:
+        """Those of open connections, in the order of their start."""
+        return list(self._open.values())
+
     def open(self, sock: socket.socket) -> Record:
         """Begin the record of a connection that was just accepted."""
         self._last_id += 1

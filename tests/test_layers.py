@@ -16,17 +16,17 @@ RELAY = Path(relay.__file__).parent
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics", "pipes", "pump_end",
-     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+     "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics", "own_loop", "pipes",
+     "pump_end", "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "operations",
-     "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream", "toml_table",
-     "trace", "turned_away"},
+     "foreign", "host_guard", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
+     "operations", "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream",
+     "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "serving",
-     "splice", "stdio", "users"},
+     "packet_stream", "probe_metrics", "pump", "recorded_stream", "refused", "report", "security_context",
+     "serving", "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "client_logins", "fault_rule", "token_keys"},
     {"accounts", "fault_plan", "persona", "route", "toxics"},
@@ -36,12 +36,13 @@ LAYERS = (
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports"},
-    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
-     "request_head", "toxic_proxy", "workers"},
+    {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier", "hop_dial",
+     "hop_socks", "pac", "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "request_body", "walk"},
+    {"access_rule", "fields", "places", "probe_request", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
+    {"blocking_client", "check", "client_request", "dialler", "forward", "framework_client", "persona_gate",
+     "ping", "plain_port"},
     {"admission", "checks", "exchange", "login_gate", "login_steps", "outcomes", "persona_way",
      "profile_access", "takeover"},
     {"absolute_form", "gatekeeper", "profile_login", "survey"},
@@ -50,13 +51,13 @@ LAYERS = (
     # What a command starts.
     {"desk"},
     {"proxy"},
-    {"admin", "demo", "toxiproxy_api"},
-    {"commands"},
+    {"admin", "demo", "exporter", "proxy_answers", "server_answers", "testbed", "toxiproxy_api"},
+    {"commands", "load", "pytest_plugin"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"admin", "c_parser", "takeover", "toxiproxy_api"}
-"""The proxy's side; every other command starts without aiohttp."""
+AIOHTTP_MODULES = {"admin", "c_parser", "exporter", "host_guard", "takeover", "toxiproxy_api"}
+"""The proxy's side, and what Prometheus asks by HTTP; every other command starts without aiohttp."""
 
 NOT_BYTES = {
     "aiohttp", "asyncio", "datetime", "logging", "multiprocessing", "pathlib", "random", "relay", "select",
