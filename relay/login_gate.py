@@ -77,7 +77,7 @@ class LoginGate:
         scheme = self._schemes.get(name.lower())
         if scheme is None:
             words = "this way to log in is not offered here"
-            raise self._refused("missing", login_required(words, self._challenges()))
+            raise self._refused("missing", login_required(words, self._challenges(), was_wrong=True))
         line = request.head.line
         credentials = Credentials(text.strip(" \t"), line.method, line.target, client)
         verdict = await scheme.check(credentials, conversation)

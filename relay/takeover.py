@@ -17,7 +17,8 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from relay.client_request import ClientRequest
 from relay.dial import reset_socket
 from relay.login import Conversation
-from relay.refusal import Refusal, malformed, too_slow
+from relay.fault import HOLD_SECONDS
+from relay.refusal import Refusal, malformed
 from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.route import Endpoint
@@ -185,11 +186,14 @@ class _RequestHandler(RequestHandler):
     def _process_keepalive(self) -> None:
         is_due = self._loop.time() >= self._next_keepalive_close_time
         is_waiting = self._waiter is not None and not self._waiter.done()
-        if is_due and is_waiting and not self.gate.is_idle and self.refusal is None:
-            self._keepalive_handle = None
-            self._refuse(Refused(too_slow("the request head did not come in time")), is_in_body=False)
-        else:
-            super()._process_keepalive()
+        if is_due and is_waiting and self.refusal is None:
+            if self.gate.stays_silent:
+                self._next_keepalive_close_time = self._loop.time() + HOLD_SECONDS
+            elif refusal := self.gate.at_silence():
+                self._keepalive_handle = None
+                self._refuse(Refused(refusal), is_in_body=False)
+                return
+        super()._process_keepalive()
 
 
 def _ours(handler: RequestHandler) -> _RequestHandler:

@@ -3,8 +3,10 @@
 import pytest
 
 from relay.failure import SettingsError
-from relay.persona import ODDITIES, PersonaRefusal, load, names, parse, reason_of
+from relay.persona import load, names, parse
 from relay.persona_gate import PersonaGate
+from relay.persona_reply import PersonaRefusal, reason_of
+from relay.persona_words import ODDITIES
 from relay.refusal import Refusal, denied, login_required, malformed
 from relay.refused import Refused
 from relay.route import Endpoint
