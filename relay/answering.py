@@ -91,6 +91,10 @@ class Answering:
         """A connection that was let in has ended, or somebody else has its socket now."""
         self._keeper.door.give_back(peer)
 
+    def was_silent(self) -> None:
+        """A connection is being closed because nothing came over it."""
+        self._outcomes.was_silent()
+
     async def answer(self, request: ClientRequest) -> bool:
         """Answer one request; return whether its connection goes on."""
         asking = self._outcomes.asking(request)

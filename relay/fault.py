@@ -117,13 +117,25 @@ class Ahead:
         """The next chunk; None at the end of the input. Raises: TimeoutError, PeerReset, HardReset, Cut."""
         if until_seconds is not None and until_seconds <= now():
             raise TimeoutError
-        if self._task is None:
-            self._task = asyncio.create_task(self._fetch())
         left = None if until_seconds is None else until_seconds - now()
-        done, _ = await asyncio.wait({self._task}, timeout=left)
+        done, _ = await asyncio.wait({self._begun()}, timeout=left)
         if not done:
             raise TimeoutError
+        return self._taken()
+
+    async def next_before(self, other: "asyncio.Task[Any]") -> Chunk | None:
+        """The next chunk; None also when `other` is done first: it is still there then."""
+        done, _ = await asyncio.wait({self._begun(), other}, return_when=asyncio.FIRST_COMPLETED)
+        return None if self._task not in done else self._taken()
+
+    def _begun(self) -> "asyncio.Task[Chunk | None]":
+        if self._task is None:
+            self._task = asyncio.create_task(self._fetch())
+        return self._task
+
+    def _taken(self) -> Chunk | None:
         task, self._task = self._task, None
+        assert task is not None
         return task.result()
 
     async def rest(self) -> Chunks:

@@ -93,18 +93,23 @@ class JoinedFaults:
 
 def wrap_of(rule: FaultRule, direction: Direction, name: str, shared: dict[str, Any]) -> Wrap:
     """The rule's fault with its options, ready for one direction of one tunnel."""
-    given = dict(rule.options)
-    if "rng" in rule.fault.ambient:
-        given["rng"] = Random(f"{name}:{direction}")  # noqa: S311 - wants a seed, not secrecy
-    if "shared" in rule.fault.ambient:
-        given["shared"] = shared
-    wrap: Wrap = lambda chunks: rule.fault(chunks, **given)  # noqa: E731 - it is wrapped below
+    wrap = bare_wrap_of(rule, direction, name, shared)
     is_late = bool(rule.after_bytes or rule.after_seconds)
     if is_late:
         wrap = _late(wrap, rule)
     if direction is Direction.DOWN and (is_late or not rule.fault.sees_head):
         return _behind(wrap)
     return wrap
+
+
+def bare_wrap_of(rule: FaultRule, direction: Direction, name: str, shared: dict[str, Any]) -> Wrap:
+    """The fault with its options alone: from the first chunk on, the proxy's reply included."""
+    given = dict(rule.options)
+    if "rng" in rule.fault.ambient:
+        given["rng"] = Random(f"{name}:{direction}")  # noqa: S311 - wants a seed, not secrecy
+    if "shared" in rule.fault.ambient:
+        given["shared"] = shared
+    return lambda chunks: rule.fault(chunks, **given)
 
 
 def _late(wrap: Wrap, rule: FaultRule) -> Wrap:

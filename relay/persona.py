@@ -9,8 +9,8 @@ from typing import Any
 
 from relay.failure import SettingsError
 from relay.fault_rule import FaultRule, rule_from_table
-from relay.persona_reply import Forwarding, Reply, reply_for
-from relay.persona_words import DEFAULT_HABITS, GET, LIMITS, ODDITIES, REASONS, VERDICTS
+from relay.persona_reply import Forwarding, Reply, reason_of, reply_for
+from relay.persona_words import DEFAULT_HABITS, GET, LIMITS, ODDITIES, REASONS, RESET, VERDICTS
 from relay.refusal import Refusal
 
 _FOLDER = files("relay") / "profiles"
@@ -47,7 +47,10 @@ class Persona:
         return text.encode("latin-1")
 
     def reply(self, refusal: Refusal, *, is_connect: bool = True) -> Reply:
-        """The reply for a refusal."""
+        """The reply for a refusal; a target that resets at once was reached, as most see it."""
+        if is_connect and reason_of(refusal) == RESET and RESET not in self.replies:
+            status_line, *headers = self.established.split("\r\n")[:-2]
+            return Reply(status_line, tuple(headers))
         return reply_for(self.replies, refusal, is_connect=is_connect)
 
 
@@ -79,7 +82,8 @@ def parse(text: str, name: str) -> Persona:
         reply = _reply(entry, f"{where}: reply {number}")
         for reason in entry["reasons"]:
             if reason.removeprefix(GET) not in REASONS:
-                raise SettingsError(f"{where}: {reason!r}; expected {', '.join(sorted(REASONS))}, or get- and one")
+                known = ", ".join(sorted(REASONS))
+                raise SettingsError(f"{where}: {reason!r}; expected one of {known}, or get- and one")
             replies[reason] = reply
     if "other" not in replies:
         raise SettingsError(f"{where}: no reply has the reason 'other', which every persona needs")

@@ -38,7 +38,7 @@ class PersonaGate(RequestGate):
     def __init__(self, persona: Persona) -> None:
         super().__init__()
         self._persona = persona
-        self._is_silent = False
+        self._is_silent = self._was_tls = False
         self._is_answering = False
         self._odd_body: SizedBody | ChunkedBody | None = None
         self._asked = b""
@@ -55,6 +55,8 @@ class PersonaGate(RequestGate):
     def _silence(self) -> str:
         if self.is_idle:
             return "silent_client"
+        if self._is_silent and self._was_tls:
+            return "silent_tls"
         had_head = bool(self._asked) if self._is_silent else b"\n" in self._held
         return "silent_head" if had_head else "silent_line"
 
@@ -92,6 +94,7 @@ class PersonaGate(RequestGate):
         except Odd as error:
             if error.verdict == "silence":
                 self._is_silent = True
+                self._was_tls = error.oddity == "tls"
                 self._held.clear()
                 return b""
             raise Refused(self._refusal(error)) from None

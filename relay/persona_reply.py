@@ -1,7 +1,5 @@
 """What a persona says: a reply for each reason, and the head of what it forwards."""
 
-import errno
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -11,17 +9,21 @@ from relay.refusal import LoginRefused, Refusal
 
 _BY_ERROR = {
     "dns_error": "dns", "dns_timeout": "dns", "connection_refused": "refused",
-    "connection_timeout": "timeout", "destination_ip_unroutable": "unroutable",
+    "connection_timeout": "timeout", "connection_terminated": "target-reset",
+    "destination_ip_unroutable": "unroutable",
     "destination_ip_prohibited": "target-denied", "proxy_loop_detected": "loop",
 }  # fmt: skip
-# As the kernel has it where the network is there, and the host is not.
-_NO_HOST = os.strerror(errno.EHOSTUNREACH)
+# In the words of a failure, where the network is there and the host is not.
+_NO_HOST = "(EHOSTUNREACH)"
 _BY_STATUS = {407: "login", 408: "slow", 414: "too-long", 431: "too-large", 501: "method", 505: "version"}
 
 
 @dataclass(frozen=True)
 class PersonaRefusal(Refusal):
-    """A refusal that knows its reason; "silence" and "close" have no reply. request: for the reply to TRACE."""
+    """A refusal that knows its reason; "silence" and "close" have no reply.
+
+    request: the head that was sent, for the reply to TRACE.
+    """
 
     reason: str = ""
     request: str = ""

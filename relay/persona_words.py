@@ -1,16 +1,18 @@
 """The words of a persona's file: reasons to refuse, oddities of requests, and what becomes of them."""
 
-# Whoever has no reply for a reason answers with that of the next wider one. "get-" before a reason is the same
-# for a request that is no CONNECT; where there is no reply for that either, the one without it serves.
+# Whoever has no reply for a reason answers with that of the next wider one. "get-" before a reason is the
+# same for a request that is no CONNECT; where there is no reply for that either, the one without it serves.
 WIDER = {
     "port-denied": "denied", "target-denied": "denied", "loop": "denied",
-    "host-unreachable": "unroutable", "dns": "unreachable", "refused": "unreachable", "timeout": "unreachable", "unroutable": "unreachable",
+    "host-unreachable": "unroutable", "target-reset": "unreachable",
+    "dns": "unreachable", "refused": "unreachable", "timeout": "unreachable", "unroutable": "unreachable",
     "login-wrong": "login", "invalid-target": "malformed", "not-http": "malformed", "too-large": "malformed",
     "too-long": "malformed", "version": "malformed", "method": "malformed", "slow": "malformed",
     "origin-form": "malformed", "options": "malformed", "trace": "malformed", "https": "malformed",
     "denied": "other", "unreachable": "other", "login": "other", "malformed": "other",
 }  # fmt: skip
 GET = "get-"
+RESET = "target-reset"
 REASONS = {"other", *WIDER}
 LIMITS = ("head_bytes", "field_bytes", "fields", "target_bytes")
 ODDITIES = {
@@ -51,6 +53,7 @@ ODDITIES = {
     "silent_client": "no byte comes",
     "silent_head": "the head stops after its first line",
     "silent_line": "the first line stops, or is no HTTP and was met with silence",
+    "silent_tls": "a TLS ClientHello was met with silence, and nothing more comes",
     "space_before_colon": "Host : x",
     "tls": "a TLS ClientHello",
     "two_hosts": "more than one Host",
@@ -69,7 +72,8 @@ DEFAULT_HABITS = {
     ),
     "bad_name": "dns", "bad_version": "version", "unknown_method": "method", "long_target": "too-long",
     "many_fields": "too-large", "tls": "not-http", "binary": "not-http", "silent_client": "close",
-    "silent_line": "slow", "silent_head": "slow", "options_star": "answer", "last_hop": "answer",
+    "silent_line": "slow", "silent_head": "slow", "silent_tls": "slow",
+    "options_star": "answer", "last_hop": "answer",
 }  # fmt: skip
 # answer: by ourselves, as RFC 9110 has it. drop: accept it, but lose the bytes.
 VERDICTS = {"accept", "answer", "close", "drop", "silence", "443", "wrap", *WIDER}

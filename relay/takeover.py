@@ -16,8 +16,8 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from relay.client_request import ClientRequest
 from relay.dial import reset_socket
-from relay.login import Conversation
 from relay.fault import HOLD_SECONDS
+from relay.login import Conversation
 from relay.refusal import Refusal, malformed
 from relay.refused import Refused
 from relay.request_gate import RequestGate
@@ -142,12 +142,9 @@ class _RequestHandler(RequestHandler):
             self.transport.abort()
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse:  # fmt: skip
         if isinstance(exc, Refused):
             refusal = exc.refusal
         elif status < 500:
@@ -191,9 +188,10 @@ class _RequestHandler(RequestHandler):
                 self._next_keepalive_close_time = self._loop.time() + HOLD_SECONDS
             elif refusal := self.gate.at_silence():
                 self._keepalive_handle = None
-                self._refuse(Refused(refusal), is_in_body=False)
-                return
-        super()._process_keepalive()
+                return self._refuse(Refused(refusal), is_in_body=False)
+            else:
+                self._server.door.was_silent()
+        return super()._process_keepalive()
 
 
 def _ours(handler: RequestHandler) -> _RequestHandler:
@@ -225,12 +223,9 @@ class RawServer(web.Server):
         self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float, door: Doorway
     ) -> None:
         super().__init__(
-            self._handle,
-            handler_cancellation=False,
-            keepalive_timeout=head_timeout_seconds,
-            auto_decompress=False,
-            access_log=None,
-        )
+            self._handle, handler_cancellation=False, keepalive_timeout=head_timeout_seconds,
+            auto_decompress=False, access_log=None,
+        )  # fmt: skip
         self.is_stopping = False
         self._arriving: set[asyncio.Task[None]] = set()
         self.door = door

@@ -17,7 +17,7 @@ LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
      "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
-     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+     "persona_words", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
      "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
@@ -25,11 +25,13 @@ LAYERS = (
      "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "users"},
+     "packet_stream", "persona_reply", "pump", "recorded_stream", "refused", "report", "security_context",
+     "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "accounts", "client_logins", "fault_rule"},
     {"fault_plan", "logins", "persona", "route", "toxics"},
+    {"live_faults"},
+    {"toxic_link"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
@@ -37,7 +39,7 @@ LAYERS = (
     {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
      "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "request_body", "walk"},
+    {"access_rule", "fields", "persona_plain", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
     {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",

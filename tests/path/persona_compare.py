@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,13 +23,16 @@ from relay.users import Users, hash_password
 from tests.path.persona_cases import logins, requests
 from tests.path.persona_seen import DIALOGUES, Client, Observed, observe
 from tests.path.persona_targets import Lab, Targets
-from tests.path.proxied import SOON_SECONDS, Proxied
+from tests.path.proxied import Proxied
 
-AT_ONCE = 24
-HEAD_SECONDS = 2.0
+AT_ONCE = 16
+HEAD_SECONDS = 3.0
 """After so long a persona ends a silence, if it is one that does."""
 
-STAYS_SECONDS = 4.0
+PATIENCE_SECONDS = 40.0
+"""For what comes; only a failure takes as long."""
+
+STAYS_SECONDS = 6.0
 """Who has said nothing by then never does; a slow machine makes a wrong answer later, not right."""
 
 LAB = Lab()
@@ -48,16 +51,16 @@ class Addresses:
 
 
 def ask(
-    where: Addresses, cases: Iterable[str], lab: Lab, targets: Targets, wanted: Mapping[str, Any] | None = None
+    where: Addresses, cases: Iterable[str], lab: Lab, targets: Targets, wanted: Mapping[str, Any]
 ) -> Seen:
-    """What a client observes in each case. Args: wanted: says in which case nothing is to be waited for."""
+    """What a client observes in each case. Args: wanted: says in which cases nothing is to be waited for."""
     single = {**requests(lab), **logins(lab)}
 
     def one(case: str) -> Observed:
         address = where.with_login if case in LOGIN_CASES else where.plain
         assert address is not None
-        is_silent = wanted is not None and wanted[case]["then"] == "stays"
-        seconds = STAYS_SECONDS if is_silent else SOON_SECONDS
+        is_silent = wanted.get(case, {}).get("then") == "stays"
+        seconds = STAYS_SECONDS if is_silent else PATIENCE_SECONDS
         # Who fails to log in has to wait, so each comes from an address of its own
         source = f"127.0.2.{CASES.index(case)}" if case in LOGIN_CASES else None
         with Client(address, seconds, source) as client:

@@ -111,7 +111,7 @@ class Client:
         """Read a head and the body that it announces; False where there is no length, or not all comes."""
         if not self.read_until(b"\r\n\r\n"):
             return False
-        reply, _, rest = self.came.partition(b"\r\n\r\n")
+        reply = self.came.partition(b"\r\n\r\n")[0]
         if b"\r\nTransfer-Encoding: chunked" in reply:
             return self.read(lambda came: came.endswith(b"0\r\n\r\n"))
         length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", reply)

@@ -42,7 +42,7 @@ class Lab:
     def ports(self) -> list[int]:
         """Where CONNECT may go."""
         mentioned = [self.echo, self.banner, self.half, self.closes, self.resets, self.resets_later]
-        return [443, *mentioned, self.counts, self.ends, self.http, self.closed]
+        return [443, *mentioned, self.counts, self.ends, self.closed]
 
 
 def _echo(sock: socket.socket) -> str:
@@ -115,7 +115,7 @@ BEHAVIOURS: dict[str, Callable[[socket.socket], str]] = {
 
 
 class Targets:
-    """All of them, on 127.0.0.1 and, where the machine has it, on ::1; what each connection came to is kept."""
+    """All of them, on 127.0.0.1 and, where there is one, on ::1; what each connection came to is kept."""
 
     def __init__(self) -> None:
         self.heard: dict[str, queue.Queue[str]] = {name: queue.Queue() for name in BEHAVIOURS}
