@@ -174,6 +174,7 @@ class Fault:
     direction: which way it works unless a rule says otherwise.
     at_connect: it changes the proxy's answer, not what is in the tunnel.
     sees_head: the proxy's answer is in its input, too.
+    intercepts: it is no work on chunks: it ends the TLS inside the tunnel (relay.interception).
     """
 
     name: str
@@ -184,6 +185,7 @@ class Fault:
     sees_head: bool
     options: tuple[Option, ...]
     summary: str
+    intercepts: bool = False
 
     def __call__(self, chunks: Chunks, **options: Any) -> Chunks:
         return self.apply(chunks, **options)
@@ -200,6 +202,7 @@ def fault(
     direction: Direction = Direction.DOWN,
     at_connect: bool = False,
     sees_head: bool = False,
+    intercepts: bool = False,
 ) -> Callable[[Callable[..., Chunks]], Fault]:
     """Make a catalogue entry of an async generator function."""
 
@@ -213,7 +216,7 @@ def fault(
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         name = function.__name__.rstrip("_")
         shown = at_connect or sees_head
-        return Fault(name, function, seen_as, direction, at_connect, shown, options, summary)
+        return Fault(name, function, seen_as, direction, at_connect, shown, options, summary, intercepts)
 
     return make
 

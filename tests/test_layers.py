@@ -20,15 +20,15 @@ LAYERS = (
      "persona_words", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+     "fault_end", "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe",
+     "probe", "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table",
+     "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
      "packet_stream", "persona_reply", "pump", "recorded_stream", "refused", "report", "security_context",
      "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
-    {"accepting_context", "accounts", "client_logins", "fault_rule"},
+    {"accepting_context", "accounts", "client_logins", "fault_rule", "interception"},
     {"fault_plan", "logins", "persona", "route", "toxics"},
     {"live_faults"},
     {"toxic_link"},

@@ -51,8 +51,9 @@ class Addresses:
 
 
 def ask(
-    where: Addresses, cases: Iterable[str], lab: Lab, targets: Targets, wanted: Mapping[str, Any]
-) -> Seen:
+    where: Addresses, cases: Iterable[str], lab: Lab, targets: Targets, wanted: Mapping[str, Any],
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Seen:  # fmt: skip
     """What a client observes in each case. Args: wanted: says in which cases nothing is to be waited for."""
     single = {**requests(lab), **logins(lab)}
 
@@ -60,7 +61,7 @@ def ask(
         address = where.with_login if case in LOGIN_CASES else where.plain
         assert address is not None
         is_silent = wanted.get(case, {}).get("then") == "stays"
-        seconds = STAYS_SECONDS if is_silent else PATIENCE_SECONDS
+        seconds = STAYS_SECONDS if is_silent else patience_seconds
         # Who fails to log in has to wait, so each comes from an address of its own
         source = f"127.0.2.{CASES.index(case)}" if case in LOGIN_CASES else None
         with Client(address, seconds, source) as client:

@@ -79,19 +79,19 @@ LIVE_DIFFERS: Mapping[str, Mapping[str, str]] = {
         "60_absolute_uri": "it forwards the CONNECT to the target",
     },
 }
+LUCK_OF_ALL = "22_target_rst_at_once"
 LUCK: Mapping[str, tuple[str, ...]] = {
-    "mitmproxy": ("22_target_rst_at_once", "39_deny_then_retry_same_conn", "A2_half_close_before_200"),
+    "mitmproxy": ("39_deny_then_retry_same_conn", "A2_half_close_before_200"),
     "privoxy": ("91_early_before_200", "94_content_length"),
     "proxy.py": ("91_early_before_200", "41_method_lower", "C1_bulk_halfclose"),
     "tinyproxy": ("41_method_lower", "60_absolute_uri"),
-    "ats": ("22_target_rst_at_once",),
 }  # fmt: skip
 """Cases whose answer is a matter of moments: they may agree, and may not."""
 
 
 def unexpected(persona: str, found: Mapping[str, object], known: Mapping[str, Mapping[str, str]]) -> set[str]:
     """What differs and was not known to, or was known to and does not."""
-    return (set(found) ^ set(known.get(persona, {}))) - set(LUCK.get(persona, ()))
+    return (set(found) ^ set(known.get(persona, {}))) - {LUCK_OF_ALL, *LUCK.get(persona, ())}
 
 
 def agreement(recorded: Mapping[str, Seen]) -> list[str]:

@@ -211,7 +211,11 @@ def test_toxics_of_relay_are_for_tunnels(api: Driven, client: toxiproxy.Toxiprox
     assert {"faults"} == {api.proxied.entry()["path"] for _ in range(3)}
 
 
-HELD = {"latency": {"latency": 60_000}, "bandwidth": {"rate": 0}, "slicer": {"average_size": 1, "delay": 10**8}}
+HELD = {
+    "latency": {"latency": 60_000},
+    "bandwidth": {"rate": 0},
+    "slicer": {"average_size": 1, "delay": 10**8},
+}
 
 
 @pytest.mark.parametrize("stream", ["downstream", "upstream"])
