@@ -82,7 +82,7 @@ HOSTILE_SECONDS ?= 180
 peers: $(PEERS)/.ready ## mitmproxy and proxy.py from PyPI, which personas are compared with
 $(PEERS)/.ready: pyproject.toml $(VENV)/.made
 	$(BIN)/python -m venv --clear $(PEERS)
-	$(PEERS)/bin/python -m pip install -qq 'mitmproxy>=11,<13' 'proxy.py>=2.4.10,<2.5'
+	$(PEERS)/bin/python -m pip install -qq 'mitmproxy>=11,<11.1' 'proxy.py>=2.4.10,<2.5'
 	@touch $@
 
 hostile: $(VENV)/.ready-test ## thousands of hostile clients for HOSTILE_SECONDS=180, and what they do to the proxy
