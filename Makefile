@@ -38,7 +38,7 @@ compose: $(VENV)/.ready-test ## the stack of docker-compose.yml, for real (COMPO
 	COMPOSE="$(COMPOSE)" $(BIN)/python -m pytest -m compose tests/compose
 
 clean: ## remove all that was made here
-	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # What each kind of work installs beside the package itself.
@@ -73,3 +73,17 @@ bench: $(VENV)/.ready-bench ## compare with real proxies, in less than ten minut
 
 bench-quick: $(VENV)/.ready-bench ## our CPU as a ratio to squid's, in less than a minute
 	$(BIN)/python -m benchmarks --quick --command 'make $@'
+
+.PHONY: peers hostile
+PEERS := .venv-peers
+HOSTILE_SECONDS ?= 180
+
+# They pin many versions, so not beside our own.
+peers: $(PEERS)/.ready ## mitmproxy and proxy.py from PyPI, which personas are compared with
+$(PEERS)/.ready: pyproject.toml $(VENV)/.made
+	$(BIN)/python -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install -qq 'mitmproxy>=11,<11.1' 'proxy.py>=2.4.10,<2.5'
+	@touch $@
+
+hostile: $(VENV)/.ready-test ## thousands of hostile clients for HOSTILE_SECONDS=180, and what they do to the proxy
+	HOSTILE_SECONDS=$(HOSTILE_SECONDS) $(BIN)/python -m pytest -q -n 0 tests/hostile

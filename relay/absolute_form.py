@@ -10,6 +10,7 @@ from relay.client_request import ClientRequest
 from relay.exchange import Exchange, Forwarded
 from relay.failure import RelayError
 from relay.fields import local_reply, names_us
+from relay.persona import Persona
 from relay.refusal import unreachable, went_in_a_circle
 from relay.refused import Refused
 from relay.route import Endpoint
@@ -22,8 +23,9 @@ Dial = Callable[[Endpoint], Awaitable[SocketStream]]
 
 
 async def forward(
-    request: ClientRequest, done: Forwarded, *, dial: Dial, via: str, answer_seconds: float
-) -> None:
+    request: ClientRequest, done: Forwarded, *, dial: Dial, via: str, answer_seconds: float,
+    persona: Persona | None = None,
+) -> None:  # fmt: skip
     """Forward one request and its reply; `done` tells how far it came, whatever happens.
 
     Raises: Refused while nothing of a final reply has been written; ConnectionError when the client has gone.
@@ -32,7 +34,7 @@ async def forward(
     head = request.head
     if names_us(head, via):
         raise Refused(went_in_a_circle())
-    local = local_reply(head)
+    local = None if persona is not None and persona.habits["last_hop"] == "accept" else local_reply(head)
     if local is not None:
         done.status, done.keep_alive = 200, head.keeps_alive and head.body_bytes == 0
         await request.write(local)
@@ -45,6 +47,7 @@ async def forward(
     except RelayError as error:
         raise Refused(unreachable(error)) from error
     try:
-        await Exchange(request, origin, target, via, answer_seconds, done).run()
+        added = None if persona is None else persona.forwarded
+        await Exchange(request, origin, target, via, answer_seconds, done, added).run()
     finally:
         await origin.aclose()

@@ -92,6 +92,10 @@ class Answering:
         """A connection that was let in has ended, or somebody else has its socket now."""
         self._keeper.door.give_back(peer)
 
+    def was_silent(self) -> None:
+        """A connection is being closed because nothing came over it."""
+        self._outcomes.was_silent()
+
     async def answer(self, request: ClientRequest) -> bool:
         """Answer one request; return whether its connection goes on."""
         asking = self._outcomes.asking(request)
@@ -205,7 +209,7 @@ class Answering:
         try:
             await forward(
                 request, done, dial=self._dial_for(asking, refuses_at), via=self._via,
-                answer_seconds=self._keeper.door.limits.answer_timeout_seconds,
+                answer_seconds=self._keeper.door.limits.answer_timeout_seconds, persona=self.persona,
             )  # fmt: skip
         except ConnectionError:
             done.ended, done.keep_alive = "client-reset", False
@@ -237,7 +241,9 @@ class Answering:
     ) -> None:
         asking = asking or self._outcomes.asking(request)
         status, ended = 0, "client-reset"
-        reply = reply_to(refusal, self.persona, with_body=asking.method != "HEAD")
+        is_connect = not request.has_head or asking.method == "CONNECT"
+        with_body = asking.method != "HEAD"
+        reply = reply_to(refusal, self.persona, with_body=with_body, is_connect=is_connect)
         if request.has_answered:
             # A second reply would look like part of the first: the client must see that it is broken
             request.abort()

@@ -41,6 +41,10 @@ class ProxyDesk:
         asking = Asking(client, "CONNECT", str(target))
         return self._answering.opening(asking, target)
 
+    def was_silent(self) -> None:
+        """A client was closed that sent nothing."""
+        self._outcomes.was_silent()
+
     def opened(self, tunnel: Tunnel) -> None:
         """Its target has accepted."""
         if self._outcomes.metrics is not None:

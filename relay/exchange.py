@@ -11,6 +11,7 @@ from relay.authority import AbsoluteTarget
 from relay.client_request import ClientRequest
 from relay.fields import forwarded_fields
 from relay.origin import Origin, ReplyBroken
+from relay.persona_reply import Forwarding
 from relay.refusal import Refusal, too_slow
 from relay.refused import Refused
 from relay.reply_head import interim_head, reply_head
@@ -38,7 +39,7 @@ class _ClientGone(Exception):
 class Exchange:
     """Args:
     answer_seconds: how long the origin may take to answer, counted from the last byte of the request.
-    done: told how far it has come, all the while.
+    done: told how far it has come, all the while. added: the head of the reply as a persona has it.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Exchange:
         via: str,
         answer_seconds: float,
         done: Forwarded,
+        added: Forwarding | None = None,
     ) -> None:
         self.done = done
+        self._added = added
         self._request = request
         self._stream = stream
         self._origin = Origin(stream)
@@ -148,7 +151,7 @@ class Exchange:
 
     async def _begin_reply(self, event: h11.Response) -> None:
         can_go_on = self._request.body_is_whole
-        head = reply_head(self._request.head, event, self._via, can_go_on=can_go_on)
+        head = reply_head(self._request.head, event, self._via, can_go_on=can_go_on, added=self._added)
         self._is_chunked = head.is_chunked
         self._limit_seconds = BODY_IDLE_SECONDS
         self.done.status = event.status_code

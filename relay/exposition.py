@@ -65,6 +65,9 @@ def _families(parts: list[Snapshot], workers_silent: int) -> list[Family]:
         _counter("relay_bytes", "Bytes carried, those of open tunnels included.", "direction", carried),
         _counter("relay_logins", "Logins, by how they were judged.", "outcome", _added(parts, "logins")),
         _counter("relay_reloads", "Times the profile was read again.", "outcome", _added(parts, "reloads")),
+        _counter(
+            "relay_connections_cut", "Clients without a whole head in time.", "reason", _added(parts, "cut")
+        ),
         CounterMetricFamily(
             "relay_connections_turned_away", "Connections beyond a limit.", value=total("turned_away")
         ),

@@ -44,6 +44,8 @@ class Desk(Protocol):
     def admit(self, authority: bytes) -> tuple[Endpoint, Address] | None:
         """Where a target is, if it may be reached; None: somebody else must look closer."""
 
+    def was_silent(self) -> None: ...
+
     def opening(self, client: str, target: Endpoint) -> Tunnel:
         """A tunnel is being dialled."""
 
@@ -97,14 +99,9 @@ class ExpressLane:
     """
 
     def __init__(
-        self,
-        plane: SplicePlane,
-        listeners: Sequence[socket.socket],
-        desk: Desk,
-        *,
-        silence_seconds: float,
-        connect_seconds: float,
-    ) -> None:
+        self, plane: SplicePlane, listeners: Sequence[socket.socket], desk: Desk, *,
+        silence_seconds: float, connect_seconds: float,
+    ) -> None:  # fmt: skip
         self._plane = plane
         self._listeners = listeners
         self._desk = desk
@@ -233,6 +230,7 @@ class ExpressLane:
             reset_socket(guest.target)
 
     def _too_silent(self, guest: _Guest) -> None:
+        self._desk.was_silent()
         self._plane.unwatch(guest.sock.fileno())
         guest.sock.close()
 

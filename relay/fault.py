@@ -117,13 +117,25 @@ class Ahead:
         """The next chunk; None at the end of the input. Raises: TimeoutError, PeerReset, HardReset, Cut."""
         if until_seconds is not None and until_seconds <= now():
             raise TimeoutError
-        if self._task is None:
-            self._task = asyncio.create_task(self._fetch())
         left = None if until_seconds is None else until_seconds - now()
-        done, _ = await asyncio.wait({self._task}, timeout=left)
+        done, _ = await asyncio.wait({self._begun()}, timeout=left)
         if not done:
             raise TimeoutError
+        return self._taken()
+
+    async def next_before(self, other: "asyncio.Task[Any]") -> Chunk | None:
+        """The next chunk; None also when `other` is done first: it is still there then."""
+        done, _ = await asyncio.wait({self._begun(), other}, return_when=asyncio.FIRST_COMPLETED)
+        return None if self._task not in done else self._taken()
+
+    def _begun(self) -> "asyncio.Task[Chunk | None]":
+        if self._task is None:
+            self._task = asyncio.create_task(self._fetch())
+        return self._task
+
+    def _taken(self) -> Chunk | None:
         task, self._task = self._task, None
+        assert task is not None
         return task.result()
 
     async def rest(self) -> Chunks:
@@ -162,6 +174,7 @@ class Fault:
     direction: which way it works unless a rule says otherwise.
     at_connect: it changes the proxy's answer, not what is in the tunnel.
     sees_head: the proxy's answer is in its input, too.
+    intercepts: it is no work on chunks: it ends the TLS inside the tunnel (relay.interception).
     """
 
     name: str
@@ -172,6 +185,7 @@ class Fault:
     sees_head: bool
     options: tuple[Option, ...]
     summary: str
+    intercepts: bool = False
 
     def __call__(self, chunks: Chunks, **options: Any) -> Chunks:
         return self.apply(chunks, **options)
@@ -188,6 +202,7 @@ def fault(
     direction: Direction = Direction.DOWN,
     at_connect: bool = False,
     sees_head: bool = False,
+    intercepts: bool = False,
 ) -> Callable[[Callable[..., Chunks]], Fault]:
     """Make a catalogue entry of an async generator function."""
 
@@ -201,7 +216,7 @@ def fault(
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         name = function.__name__.rstrip("_")
         shown = at_connect or sees_head
-        return Fault(name, function, seen_as, direction, at_connect, shown, options, summary)
+        return Fault(name, function, seen_as, direction, at_connect, shown, options, summary, intercepts)
 
     return make
 

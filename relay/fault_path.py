@@ -14,7 +14,7 @@ from relay.pump import reset_when_delivered
 from relay.pump_end import Counters, TunnelEnd
 from relay.refusal import Refusal
 from relay.refused import Refused, linger_close
-from relay.stream import Stream
+from relay.stream import SocketStream, Stream
 from relay.vanished import is_dead
 
 # How often a side is looked at that nobody reads from and nobody writes to.
@@ -114,6 +114,9 @@ class FaultPath:
             reply = self._reply(error.refusal) if self._established else b""
             yield Chunk(reply, now(), is_head=True, is_refusal=True)
             return
+        if self._faults.interception is not None:
+            assert isinstance(target, SocketStream)
+            target = self._faults.interception.open(target)
         self._target.set_result(target)
         self._from_target = Intake(target)
         yield Chunk(self._established, now(), is_head=True)
@@ -224,6 +227,8 @@ class FaultPath:
         for intake in (self._from_client, self._from_target):
             if intake is not None:
                 await intake.aclose()
+        if self._faults.interception is not None:
+            await self._faults.interception.aclose()
 
     async def _finish(self, way: Direction, end: _End) -> TunnelEnd:
         source, sink = (self._client, self.target) if way is Direction.UP else (self.target, self._client)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from relay.fault import Ahead, Chunk, Chunks, Direction, close, now
 from relay.fault_rule import FaultRule, TunnelFacts
+from relay.interception import Interception, ThrowAwayAuthority
 
 Wrap = Callable[[Chunks], Chunks]
 
@@ -17,11 +18,13 @@ class BoundFaults:
     """The faults of one tunnel, each direction's from the source on.
 
     changes_answer: one of them is at the connect stage, and may answer before, or without, a dial.
+    interception: stands before the target, in place of work on chunks.
     """
 
     up: tuple[Wrap, ...] = ()
     down: tuple[Wrap, ...] = ()
     changes_answer: bool = False
+    interception: Interception | None = None
 
 
 class Binder(Protocol):
@@ -49,6 +52,7 @@ class FaultPlan:
 
     def bind(self, tunnel: TunnelFacts) -> BoundFaults | None:
         """The faults of a tunnel that opens now; None when it has none."""
+        interception: Interception | None = None
         wraps: dict[Direction, list[tuple[bool, Wrap]]] = {Direction.UP: [], Direction.DOWN: []}
         for index, rule in enumerate(self.rules):
             if not rule.matches(tunnel):
@@ -59,17 +63,20 @@ class FaultPlan:
             name = f"{self.seed}:{index}:{self._seen[index]}"
             if Random(name).random() >= rule.probability:  # noqa: S311 - wants a seed, not secrecy
                 continue
+            if rule.fault.intercepts:
+                interception = interception or _intercepted(rule, tunnel, self._shared[index])
+                continue
             for direction in rule.directions:
                 wrap = wrap_of(rule, direction, name, self._shared[index])
                 wraps[direction].append((rule.fault.at_connect, wrap))
-        if not any(wraps.values()):
+        if interception is None and not any(wraps.values()):
             return None
         # What changes the answer stands last, next to the client: the others see one head, whole
         ordered = {way: sorted(found, key=lambda each: each[0]) for way, found in wraps.items()}
         up, down = ordered[Direction.UP], ordered[Direction.DOWN]
         changes_answer = any(at_connect for at_connect, _ in down)
         return BoundFaults(
-            tuple(wrap for _, wrap in up), tuple(wrap for _, wrap in down), changes_answer
+            tuple(wrap for _, wrap in up), tuple(wrap for _, wrap in down), changes_answer, interception
         )
 
 
@@ -88,23 +95,37 @@ class JoinedFaults:
             tuple(wrap for each in found for wrap in each.up),
             tuple(wrap for each in found for wrap in each.down),
             any(each.changes_answer for each in found),
+            next((each.interception for each in found if each.interception is not None), None),
         )
+
+
+def _intercepted(rule: FaultRule, tunnel: TunnelFacts, shared: dict[str, Any]) -> Interception:
+    """One authority for all tunnels of a rule."""
+    if "authority" not in shared:
+        defaults = {option.name: option.default for option in rule.fault.options}
+        shared["authority"] = ThrowAwayAuthority({**defaults, **dict(rule.options)}["authority"])
+    return Interception(shared["authority"], tunnel.target.rpartition(":")[0].strip("[]"))
 
 
 def wrap_of(rule: FaultRule, direction: Direction, name: str, shared: dict[str, Any]) -> Wrap:
     """The rule's fault with its options, ready for one direction of one tunnel."""
-    given = dict(rule.options)
-    if "rng" in rule.fault.ambient:
-        given["rng"] = Random(f"{name}:{direction}")  # noqa: S311 - wants a seed, not secrecy
-    if "shared" in rule.fault.ambient:
-        given["shared"] = shared
-    wrap: Wrap = lambda chunks: rule.fault(chunks, **given)  # noqa: E731 - it is wrapped below
+    wrap = bare_wrap_of(rule, direction, name, shared)
     is_late = bool(rule.after_bytes or rule.after_seconds)
     if is_late:
         wrap = _late(wrap, rule)
     if direction is Direction.DOWN and (is_late or not rule.fault.sees_head):
         return _behind(wrap)
     return wrap
+
+
+def bare_wrap_of(rule: FaultRule, direction: Direction, name: str, shared: dict[str, Any]) -> Wrap:
+    """The fault with its options alone: from the first chunk on, the proxy's reply included."""
+    given = dict(rule.options)
+    if "rng" in rule.fault.ambient:
+        given["rng"] = Random(f"{name}:{direction}")  # noqa: S311 - wants a seed, not secrecy
+    if "shared" in rule.fault.ambient:
+        given["shared"] = shared
+    return lambda chunks: rule.fault(chunks, **given)
 
 
 def _late(wrap: Wrap, rule: FaultRule) -> Wrap:

@@ -43,7 +43,8 @@ def forwarded_fields(head: RequestHead, host: str, via: str) -> list[tuple[bytes
             case b"content-length":
                 fields.append((name, b"%d" % (head.body_bytes or 0)))
             case b"max-forwards" if line.method in _COUNTED_METHODS:
-                fields.append((name, b"%d" % (_count(value) - 1)))
+                # Below 0 only where a persona forwards what it should answer
+                fields.append((name, b"%d" % max(0, _count(value) - 1)))
             case _:
                 fields.append((name, value))
     fields += [via_field(f"{line.version[0]}.{line.version[1]}", via), (b"Connection", b"close")]

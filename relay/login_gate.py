@@ -79,7 +79,7 @@ class LoginGate:
         scheme = self._schemes.get(name.lower())
         if scheme is None:
             words = "this way to log in is not offered here"
-            raise self._refused("missing", login_required(words, self._challenges()))
+            raise self._refused("missing", login_required(words, self._challenges(), was_wrong=True))
         if conversation.scheme is not scheme:
             # Also after the profile was read again: a step that answers another scheme's proves nothing
             conversation.scheme, conversation.state = scheme, None

@@ -34,7 +34,10 @@ class Histogram:
 
 @dataclass
 class Metrics:
-    """The counts of one process. `requests` is by method, status and how it ended."""
+    """The counts of one process. `requests` is by method, status and how it ended.
+
+    cut: clients that never came to the end of a head: silent, slow, or endless.
+    """
 
     requests: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     bytes_up: int = 0
@@ -43,6 +46,7 @@ class Metrics:
     tunnels: Histogram = field(default_factory=lambda: Histogram(TUNNEL_BUCKETS))
     logins: Counter[str] = field(default_factory=Counter)
     turned_away: int = 0
+    cut: Counter[str] = field(default_factory=Counter)
     reloads: Counter[str] = field(default_factory=Counter)
 
     def ended(self, method: str, status: int, how: str, bytes_up: int, bytes_down: int) -> None:
@@ -61,5 +65,6 @@ class Metrics:
             "tunnels": self.tunnels.snapshot(),
             "logins": dict(self.logins),
             "turned_away": self.turned_away,
+            "cut": dict(self.cut),
             "reloads": dict(self.reloads),
         }

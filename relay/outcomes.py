@@ -12,6 +12,8 @@ from relay.refusal import Refusal
 
 Entry = dict[str, Any]
 Log = Callable[[Entry], None]
+# What these say of a client that does not come to an end: too slowly, or with too much.
+_CUT_BY = {408: "slow", 414: "endless", 431: "endless"}
 
 
 @dataclass
@@ -48,6 +50,11 @@ class Outcomes:
             asking.details = _details(request)
         return asking
 
+    def was_silent(self) -> None:
+        """A client was cut that sent nothing."""
+        if self.metrics is not None:
+            self.metrics.cut["silent"] += 1
+
     def ended(
         self, asking: Asking, status: int, ended: str, up: int = 0, down: int = 0,
         refusal: Refusal | None = None, way: dict[str, str] | None = None,
@@ -56,6 +63,8 @@ class Outcomes:
         seconds = time.monotonic() - asking.began_seconds
         if self.metrics is not None:
             self.metrics.ended(asking.method, status, refusal.error if refusal else ended, up, down)
+            if refusal is not None and refusal.status in _CUT_BY:
+                self.metrics.cut[_CUT_BY[refusal.status]] += 1
             if asking.method == "CONNECT" and status == 200:
                 self.metrics.tunnels.see(seconds)
         if self.log is None:

@@ -1,7 +1,7 @@
 """Persona: how another proxy talks, as data (relay/profiles/NAME.toml, docs/personas.md)."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from importlib.resources import files
@@ -9,64 +9,23 @@ from typing import Any
 
 from relay.failure import SettingsError
 from relay.fault_rule import FaultRule, rule_from_table
-from relay.refusal import LoginRefused, Refusal
+from relay.persona_reply import Forwarding, Reply, reason_of, reply_for
+from relay.persona_words import DEFAULT_HABITS, GET, LIMITS, ODDITIES, REASONS, RESET, VERDICTS
+from relay.refusal import Refusal
 
 _FOLDER = files("relay") / "profiles"
-# Whoever has no reply for a reason answers with that of the next wider one.
-WIDER = {
-    "port-denied": "denied", "target-denied": "denied", "loop": "denied",
-    "dns": "unreachable", "refused": "unreachable", "timeout": "unreachable", "unroutable": "unreachable",
-    "login-wrong": "login", "invalid-target": "malformed", "not-http": "malformed", "too-large": "malformed",
-    "too-long": "malformed", "version": "malformed", "method": "malformed", "slow": "malformed",
-    "denied": "other", "unreachable": "other", "login": "other", "malformed": "other",
-}  # fmt: skip
-_BY_ERROR = {
-    "dns_error": "dns", "dns_timeout": "dns", "connection_refused": "refused",
-    "connection_timeout": "timeout", "destination_ip_unroutable": "unroutable",
-    "destination_ip_prohibited": "target-denied", "proxy_loop_detected": "loop",
-}  # fmt: skip
-_BY_STATUS = {407: "login", 408: "slow", 414: "too-long", 431: "too-large", 501: "method", 505: "version"}
 _REPLY_KEYS = {"reasons", "status_line", "headers", "body", "keeps"}
-_KEYS = {"summary", "source", "established", "limits", "habits", "reply", "fault", "notes"}
-
-
-@dataclass(frozen=True)
-class PersonaRefusal(Refusal):
-    """A refusal that knows its reason; "silence" and "close" have no reply."""
-
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What is sent for some reasons. An empty `status_line` sends nothing: the connection just ends.
-
-    headers: `{date}`, `{length}`, and `{challenges}` for the fields of the login, are filled in.
-    keeps: the connection goes on after it.
-    """
-
-    status_line: str
-    headers: tuple[str, ...] = ()
-    body: str = ""
-    keeps: bool = False
-
-    def wire(self, refusal: Refusal, *, with_body: bool = True) -> bytes:
-        """The bytes."""
-        if not self.status_line:
-            return b""
-        body = self.body.format(words=_text(refusal.told or refusal.words)).encode()
-        lines = [self.status_line]
-        for header in self.headers:
-            if header == "{challenges}":
-                lines += [f"{name}: {value}" for name, value in refusal.fields]
-            else:
-                lines.append(header.format(date=formatdate(usegmt=True), length=len(body)))
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body if with_body else b"")
+_FORWARDED_KEYS = {"headers", "keeps"}
+_KEYS = {"summary", "source", "established", "forwarded", "limits", "habits", "reply", "fault", "notes",
+         "login_first"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Persona:
-    """One proxy. habits: oddity of a request -> accept, silence, close, 443, wrap, or a reason to refuse."""
+    """One proxy. habits: oddity of a request -> one of VERDICTS. forwarded: None passes replies on as we do.
+
+    login_first: it asks for a login before it looks at the target.
+    """
 
     name: str
     summary: str
@@ -77,6 +36,8 @@ class Persona:
     faults: tuple[FaultRule, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     follows_version: bool = False
+    forwarded: Forwarding | None = None
+    login_first: bool = True
 
     def established_for(self, version: tuple[int, int]) -> bytes:
         """The reply to a CONNECT of that version, when the target is reached."""
@@ -85,27 +46,12 @@ class Persona:
             text = f"HTTP/{version[0]}.{version[1]}{text[len('HTTP/1.1') :]}"
         return text.encode("latin-1")
 
-    def reply(self, refusal: Refusal) -> Reply:
-        """The reply for a refusal."""
-        reason: str | None = reason_of(refusal)
-        if reason == "close":
-            return Reply("")
-        while reason is not None and reason not in self.replies:
-            reason = WIDER.get(reason)
-        return self.replies[reason or "other"]
-
-
-def reason_of(refusal: Refusal) -> str:
-    """Why, in the words of a persona."""
-    if isinstance(refusal, PersonaRefusal):
-        return refusal.reason
-    if refusal.error in _BY_ERROR:
-        return _BY_ERROR[refusal.error]
-    if isinstance(refusal, LoginRefused):
-        return "login-wrong" if refusal.was_wrong else "login"
-    if refusal.error == "http_request_denied":
-        return "port-denied" if refusal.words.startswith("port ") else "target-denied"
-    return _BY_STATUS.get(refusal.status, "malformed" if refusal.status < 500 else "unreachable")
+    def reply(self, refusal: Refusal, *, is_connect: bool = True) -> Reply:
+        """The reply for a refusal; a target that resets at once was reached, as most see it."""
+        if is_connect and reason_of(refusal) == RESET and RESET not in self.replies:
+            status_line, *headers = self.established.split("\r\n")[:-2]
+            return Reply(status_line, tuple(headers))
+        return reply_for(self.replies, refusal, is_connect=is_connect)
 
 
 def names() -> list[str]:
@@ -135,8 +81,9 @@ def parse(text: str, name: str) -> Persona:
     for number, entry in enumerate(table.get("reply", ()), 1):
         reply = _reply(entry, f"{where}: reply {number}")
         for reason in entry["reasons"]:
-            if reason != "other" and reason not in WIDER:
-                raise SettingsError(f"{where}: {reason!r}; expected other, {', '.join(WIDER)}")
+            if reason.removeprefix(GET) not in REASONS:
+                known = ", ".join(sorted(REASONS))
+                raise SettingsError(f"{where}: {reason!r}; expected one of {known}, or get- and one")
             replies[reason] = reply
     if "other" not in replies:
         raise SettingsError(f"{where}: no reply has the reason 'other', which every persona needs")
@@ -145,6 +92,8 @@ def parse(text: str, name: str) -> Persona:
         _habits(table.get("habits", {}), where), replies,
         tuple(rule_from_table(entry, f"{where}: fault") for entry in table.get("fault", ())),
         _limits(table.get("limits", {}), where), bool(table.get("established", {}).get("follows_version")),
+        _forwarded(table["forwarded"], f"{where}: forwarded") if "forwarded" in table else None,
+        bool(table.get("login_first", True)),
     )  # fmt: skip
 
 
@@ -153,10 +102,20 @@ def _reply(entry: Mapping[str, Any], where: str) -> Reply:
         raise SettingsError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(_REPLY_KEYS))}")
     if not entry.get("reasons"):
         raise SettingsError(f"{where}: reasons is missing")
-    lines = [entry.get("status_line", ""), *entry.get("headers", ())]
+    status_line, *headers = _lines([entry.get("status_line", ""), *entry.get("headers", ())], where)
+    return Reply(status_line, tuple(headers), entry.get("body", ""), bool(entry.get("keeps", False)))
+
+
+def _forwarded(entry: Mapping[str, Any], where: str) -> Forwarding:
+    for key in entry.keys() - _FORWARDED_KEYS:
+        raise SettingsError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(_FORWARDED_KEYS))}")
+    return Forwarding(tuple(_lines(entry.get("headers", ()), where)), bool(entry.get("keeps", True)))
+
+
+def _lines(lines: Sequence[Any], where: str) -> list[str]:
     if any(not isinstance(line, str) or not line.isprintable() for line in lines):
         raise SettingsError(f"{where}: expected lines of printable text")
-    return Reply(lines[0], tuple(lines[1:]), entry.get("body", ""), bool(entry.get("keeps", False)))
+    return list(lines)
 
 
 def _limits(table: Mapping[str, Any], where: str) -> dict[str, int]:
@@ -172,57 +131,7 @@ def _established(entry: Mapping[str, Any]) -> str:
 
 
 def _habits(table: Mapping[str, str], where: str) -> dict[str, str]:
-    verdicts = {"accept", "silence", "close", "443", "wrap", *WIDER}
     for oddity, verdict in table.items():
-        if oddity not in ODDITIES or verdict not in verdicts:
+        if oddity not in ODDITIES or verdict not in VERDICTS:
             raise SettingsError(f"{where}: habits.{oddity} = {verdict!r} is not known (docs/personas.md)")
     return {**DEFAULT_HABITS, **table}
-
-
-def _text(words: str) -> str:
-    """Words of ours within HTML."""
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-LIMITS = ("head_bytes", "field_bytes", "fields", "target_bytes")
-ODDITIES = {
-    "absolute_uri": "CONNECT http://host:port/",
-    "bad_version": "HTTP/9.9",
-    "bad_name": "a name that no resolver can look up",
-    "bare_ipv6": "CONNECT ::1:5000, without brackets",
-    "binary": "the first bytes are no HTTP",
-    "body": "CONNECT with Content-Length or Transfer-Encoding",
-    "early_data": "bytes in the same segment as the head",
-    "empty_port": "CONNECT host:",
-    "empty_target": "CONNECT HTTP/1.1, with two spaces",
-    "h2_preface": "the preface of HTTP/2",
-    "leading_crlf": "an empty line before the request line",
-    "lf_only": "lines that end with LF alone",
-    "long_target": "a target beyond limits.target_bytes",
-    "lower_method": "connect in lower case",
-    "many_fields": "more fields than limits.fields",
-    "no_colon": "a header line without a colon",
-    "no_host": "HTTP/1.1 without Host",
-    "no_port": "CONNECT host",
-    "no_version": "CONNECT host:port, without a version",
-    "nul": "a NUL in a header value",
-    "odd_address": "0x7f000001",
-    "path": "CONNECT host:port/path",
-    "port_0": "port 0",
-    "port_negative": "port -1",
-    "port_over": "a port beyond 65535",
-    "port_word": "port abc",
-    "proxy_protocol": "a line of the PROXY protocol before the request",
-    "short_address": "127.1",
-    "space_before_colon": "Host : x",
-    "tls": "a TLS ClientHello",
-    "two_hosts": "more than one Host",
-    "unknown_method": "a method that is not known",
-    "userinfo": "CONNECT user:password@host:port",
-}  # fmt: skip
-DEFAULT_HABITS = {
-    **dict.fromkeys(ODDITIES, "malformed"),
-    **dict.fromkeys(("early_data", "two_hosts", "body", "odd_address", "no_host", "short_address"), "accept"),
-    "bad_name": "dns", "bad_version": "version", "unknown_method": "method", "long_target": "too-long",
-    "many_fields": "too-large", "tls": "not-http", "binary": "not-http",
-}  # fmt: skip

@@ -2,9 +2,11 @@
 
 import re
 
-from relay.persona import Persona, PersonaRefusal
+from relay.persona import Persona
+from relay.persona_plain import answers_last_hop, as_http
+from relay.persona_reply import PersonaRefusal
 from relay.persona_target import TargetRefused, read_odd_authority
-from relay.refusal import METHODS
+from relay.refusal import METHODS, Refusal
 from relay.refused import Refused
 from relay.request_body import ChunkedBody, SizedBody
 from relay.request_gate import MAX_WAITING_BYTES, RequestGate
@@ -36,13 +38,32 @@ class PersonaGate(RequestGate):
     def __init__(self, persona: Persona) -> None:
         super().__init__()
         self._persona = persona
-        self._is_silent = False
+        self._is_silent = self._was_tls = False
         self._is_answering = False
         self._odd_body: SizedBody | ChunkedBody | None = None
+        self._asked = b""
 
     @property
     def is_idle(self) -> bool:
         return self.head is None and not self._held and not self._is_silent
+
+    @property
+    def stays_silent(self) -> bool:
+        return self._persona.habits[self._silence] == "silence"
+
+    @property
+    def _silence(self) -> str:
+        if self.is_idle:
+            return "silent_client"
+        if self._is_silent and self._was_tls:
+            return "silent_tls"
+        had_head = bool(self._asked) if self._is_silent else b"\n" in self._held
+        return "silent_head" if had_head else "silent_line"
+
+    def at_silence(self) -> Refusal | None:
+        """In the persona's words."""
+        verdict = self._persona.habits[self._silence]
+        return None if verdict == "close" else self._refusal(Odd(verdict, self._silence))
 
     @property
     def is_in_body(self) -> bool:
@@ -68,11 +89,12 @@ class PersonaGate(RequestGate):
                 size = head.body_bytes
                 framing = b"Transfer-Encoding: chunked" if size is None else b"Content-Length: %d" % size
                 # aiohttp is told of the framing only: a CONNECT that is refused may be followed by more
-                method = b"GET" if head.line.method == "CONNECT" else head.line.method.encode()
+                method = b"GET" if head.line.method == "CONNECT" else b"POST"
                 admitted = b"%b / HTTP/1.1\r\nHost: relay\r\n%b\r\n\r\n" % (method, framing)
         except Odd as error:
             if error.verdict == "silence":
                 self._is_silent = True
+                self._was_tls = error.oddity == "tls"
                 self._held.clear()
                 return b""
             raise Refused(self._refusal(error)) from None
@@ -86,14 +108,18 @@ class PersonaGate(RequestGate):
         self._odd_body = None
         self._is_answering = False
 
-    def _odd(self, oddity: str) -> None:
+    def _odd(self, oddity: str) -> str:
+        """What becomes of an oddity that is let through. Raises: Odd when it is not."""
         verdict = self._persona.habits[oddity]
-        if verdict != "accept":
+        if verdict not in ("accept", "answer", "drop"):
             raise Odd(verdict, oddity)
+        return verdict
 
     def _refusal(self, error: Odd) -> PersonaRefusal:
         words = f"the request has an oddity: {error.oddity}"
-        return PersonaRefusal(400, "http_request_error", words, reason=error.verdict)
+        return PersonaRefusal(
+            400, "http_request_error", words, reason=error.verdict, request=self._asked.decode("latin-1")
+        )
 
     def _limit(self, name: str, default: int) -> int:
         return self._persona.limits.get(name, default)
@@ -129,6 +155,7 @@ class PersonaGate(RequestGate):
     def _read_head_of(self, head: bytes) -> RequestHead:
         """Read a whole head. Raises: Odd where there is to be silence."""
         lines = head.split(b"\n")
+        self._asked = head + b"\r\n\r\n"
         line: RequestLine | None = None
         try:
             if any(not each.endswith(b"\r") for each in lines[:-1]):
@@ -199,16 +226,31 @@ class PersonaGate(RequestGate):
 
     def _complete(self, line: RequestLine, fields: tuple[tuple[bytes, bytes], ...]) -> RequestHead:
         if line.method != "CONNECT":
-            try:
-                return complete_head(line, fields)
-            except Refused as error:
-                raise Odd("malformed", error.refusal.words) from None
+            return self._complete_plain(line, fields)
+        verdict = "accept"
         if {b"content-length", b"transfer-encoding"} & {name.lower() for name, _ in fields}:
-            self._odd("body")
+            verdict = self._odd("body")
         elif self._held:
-            self._odd("early_data")
+            verdict = self._odd("early_data")
+        if verdict == "drop":
+            self._held.clear()
         try:
             target = read_odd_authority(line.target, self._persona.habits)
         except TargetRefused as error:
             raise Odd(error.verdict, error.oddity) from None
         return RequestHead(line, fields, target, 0)
+
+    def _complete_plain(self, line: RequestLine, fields: tuple[tuple[bytes, bytes], ...]) -> RequestHead:
+        if line.target == "*" and line.method == "OPTIONS":
+            self._odd("options_star")
+        elif line.target.startswith("/"):
+            self._odd("origin_form")
+        elif (other := as_http(line)) is not None:
+            self._odd("https_scheme")
+            line = other
+        if answers_last_hop(line, fields):
+            self._odd("last_hop")
+        try:
+            return complete_head(line, fields)
+        except Refused as error:
+            raise Odd("malformed", error.refusal.words) from None

@@ -80,7 +80,7 @@ def _port(text: str | None, habits: Mapping[str, str]) -> int:
 
 def _host(text: str, habits: Mapping[str, str]) -> str:
     try:
-        return checked_host(text)
+        return _checked(checked_host(text), habits)
     except SettingsError:
         pass
     try:
@@ -92,3 +92,17 @@ def _host(text: str, habits: Mapping[str, str]) -> str:
     if habits[oddity] != "accept":
         raise TargetRefused(habits[oddity], oddity)
     return address
+
+
+def _checked(host: str, habits: Mapping[str, str]) -> str:
+    """Addresses that are well-formed, and mean another one. Raises: TargetRefused."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    oddity = "mapped_address" if getattr(address, "ipv4_mapped", None) else ""
+    oddity = "zero_address" if address.is_unspecified else oddity
+    oddity = oddity or ("ipv6_address" if address.version == 6 else "")
+    if oddity and habits[oddity] != "accept":
+        raise TargetRefused(habits[oddity], oddity)
+    return host

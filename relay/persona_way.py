@@ -17,7 +17,8 @@ Dial = Callable[[Endpoint], Awaitable[SocketStream]]
 
 async def keep_after(request: ClientRequest, refusal: Refusal, persona: Persona) -> bool:
     """Refuse as the persona does where its connection goes on after that; False when it does not."""
-    reply = persona.reply(refusal)
+    is_connect = request.head.line.method == "CONNECT"
+    reply = persona.reply(refusal, is_connect=is_connect)
     if not reply.keeps or not request.head.keeps_alive or request.head.body_bytes != 0:
         return False
     try:
@@ -34,11 +35,13 @@ def with_habits(faults: Binder | None, persona: Persona | None) -> Binder | None
     return JoinedFaults(FaultPlan(persona.faults), faults)
 
 
-def reply_to(refusal: Refusal, persona: Persona | None, *, with_body: bool = True) -> bytes:
+def reply_to(
+    refusal: Refusal, persona: Persona | None, *, with_body: bool = True, is_connect: bool = True
+) -> bytes:
     """The reply, in the persona's words or in ours."""
     if persona is None:
         return refusal.reply(with_body=with_body)
-    return persona.reply(refusal).wire(refusal, with_body=with_body)
+    return persona.reply(refusal, is_connect=is_connect).wire(refusal, with_body=with_body)
 
 
 def step_reply(refusal: Refusal, persona: Persona | None, *, with_body: bool) -> bytes:

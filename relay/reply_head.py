@@ -6,6 +6,7 @@ from email.utils import formatdate
 import h11
 
 from relay.fields import end_to_end, via_field
+from relay.persona_reply import Forwarding
 from relay.request_head import RequestHead
 
 Fields = list[tuple[bytes, bytes]]
@@ -25,10 +26,13 @@ def interim_head(event: h11.InformationalResponse, via: str) -> bytes:
     return _wire(event, [*_end_to_end(event), _via(event, via)])
 
 
-def reply_head(request: RequestHead, event: h11.Response, via: str, *, can_go_on: bool) -> ReplyHead:
+def reply_head(
+    request: RequestHead, event: h11.Response, via: str, *, can_go_on: bool, added: Forwarding | None = None
+) -> ReplyHead:
     """The head of a final reply.
 
     Args: can_go_on: False when the request has not been read to its end, so nothing can come behind it.
+          added: what a persona puts in the place of our own fields.
     """
     fields = _end_to_end(event)
     names = {name.lower() for name, _ in event.headers.raw_items()}
@@ -38,7 +42,12 @@ def reply_head(request: RequestHead, event: h11.Response, via: str, *, can_go_on
         fields = [field for field in fields if field[0].lower() != b"content-length"]
     is_sized = is_bodiless or any(name.lower() == b"content-length" for name, _ in fields)
     is_chunked = not is_sized and request.is_modern
-    keeps_alive = request.keeps_alive and can_go_on
+    keeps_alive = request.keeps_alive and can_go_on and (added is None or added.keeps)
+    if added is not None:
+        fields += added.added(names)
+        if is_chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        return ReplyHead(_wire(event, fields), is_chunked, keeps_alive)
     if b"date" not in names:
         # RFC 9110 section 6.6.1: who forwards a reply without a date adds the time it came
         fields.append((b"Date", formatdate(usegmt=True).encode("ascii")))

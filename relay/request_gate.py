@@ -9,7 +9,7 @@ behind a request waits here until that request is answered.
 import re
 from enum import Enum, auto
 
-from relay.refusal import Refusal, malformed, too_large
+from relay.refusal import Refusal, malformed, too_large, too_slow
 from relay.refused import Refused
 from relay.request_body import ChunkedBody, SizedBody
 from relay.request_head import (
@@ -60,6 +60,15 @@ class RequestGate:
     def is_idle(self) -> bool:
         """Whether a next request has not begun."""
         return self._stage is _Stage.HEAD and self.line is None and not self._held
+
+    @property
+    def stays_silent(self) -> bool:
+        """Whether a client that lets its time pass is left alone; only a persona does that."""
+        return False
+
+    def at_silence(self) -> Refusal | None:
+        """Why a client is refused that has let its time pass; None closes without a word."""
+        return None if self.is_idle else too_slow("the request head did not come in time")
 
     @property
     def has_waiting(self) -> bool:

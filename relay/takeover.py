@@ -16,8 +16,9 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from relay.client_request import ClientRequest
 from relay.dial import reset_socket
+from relay.fault import HOLD_SECONDS
 from relay.login import Conversation
-from relay.refusal import Refusal, malformed, too_slow
+from relay.refusal import Refusal, malformed
 from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.route import Endpoint
@@ -141,12 +142,9 @@ class _RequestHandler(RequestHandler):
             self.transport.abort()
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse:  # fmt: skip
         if isinstance(exc, Refused):
             refusal = exc.refusal
         elif status < 500:
@@ -185,11 +183,15 @@ class _RequestHandler(RequestHandler):
     def _process_keepalive(self) -> None:
         is_due = self._loop.time() >= self._next_keepalive_close_time
         is_waiting = self._waiter is not None and not self._waiter.done()
-        if is_due and is_waiting and not self.gate.is_idle and self.refusal is None:
-            self._keepalive_handle = None
-            self._refuse(Refused(too_slow("the request head did not come in time")), is_in_body=False)
-        else:
-            super()._process_keepalive()
+        if is_due and is_waiting and self.refusal is None:
+            if self.gate.stays_silent:
+                self._next_keepalive_close_time = self._loop.time() + HOLD_SECONDS
+            elif refusal := self.gate.at_silence():
+                self._keepalive_handle = None
+                return self._refuse(Refused(refusal), is_in_body=False)
+            else:
+                self._server.door.was_silent()
+        return super()._process_keepalive()
 
 
 def _ours(handler: RequestHandler) -> _RequestHandler:
@@ -221,12 +223,9 @@ class RawServer(web.Server):
         self, on_request: OnRequest, on_refusal: OnRefusal, head_timeout_seconds: float, door: Doorway
     ) -> None:
         super().__init__(
-            self._handle,
-            handler_cancellation=False,
-            keepalive_timeout=head_timeout_seconds,
-            auto_decompress=False,
-            access_log=None,
-        )
+            self._handle, handler_cancellation=False, keepalive_timeout=head_timeout_seconds,
+            auto_decompress=False, access_log=None,
+        )  # fmt: skip
         self.is_stopping = False
         self._arriving: set[asyncio.Task[None]] = set()
         self.door = door

@@ -5,11 +5,12 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 from relay.dial import reset_socket
 from relay.failure import RelayError
 from relay.fault_path import FaultPath
-from relay.fault_plan import Binder, BoundFaults, FaultPlan, JoinedFaults
+from relay.fault_plan import Binder, BoundFaults, JoinedFaults
 from relay.fault_rule import TunnelFacts
 from relay.listening import accept_each, bound_endpoint, listen_on
 from relay.pump_end import Counters
@@ -17,6 +18,7 @@ from relay.refusal import unreachable
 from relay.refused import Refused
 from relay.route import Endpoint
 from relay.stream import SocketStream
+from relay.toxic_link import ToxicLink
 from relay.toxics import Toxic, ToxicRefused
 
 MAX_CONNECTIONS = 1024
@@ -26,18 +28,20 @@ Dial = Callable[[Endpoint, str], Awaitable[SocketStream]]
 
 
 class Toxics:
-    """The toxics of one proxy; connections that open get those that are there then."""
+    """The toxics of one proxy. They work on connections that open, and on those that are open."""
 
     def __init__(self) -> None:
         self._toxics: dict[str, Toxic] = {}
-        self._plan = FaultPlan()
+        self._links: WeakSet[ToxicLink] = WeakSet()
 
     def __iter__(self) -> Any:
         return iter(self._toxics.values())
 
-    def bind(self, tunnel: TunnelFacts) -> BoundFaults | None:
-        """The faults of a connection that opens now."""
-        return self._plan.bind(tunnel)
+    def bind(self, tunnel: TunnelFacts) -> BoundFaults:
+        """The faults of a connection that opens now; they follow what becomes of the toxics."""
+        link = ToxicLink(self._toxics.values())
+        self._links.add(link)
+        return link.faults
 
     def get(self, name: str) -> Toxic:
         """Raises: ToxicRefused when there is none of that name."""
@@ -51,24 +55,27 @@ class Toxics:
             raise ToxicRefused("toxic already exists", 409)
         if len(self._toxics) >= MAX_TOXICS:
             raise ToxicRefused(f"more than {MAX_TOXICS} toxics", 403)
-        self.put(toxic)
+        self._toxics[toxic.name] = toxic
+        for link in list(self._links):
+            link.add(toxic)
 
     def put(self, toxic: Toxic) -> None:
-        """Add it, or replace the one of its name."""
-        self._set({**self._toxics, toxic.name: toxic})
+        """Replace the one of its name."""
+        self._toxics[toxic.name] = toxic
+        for link in list(self._links):
+            link.change(toxic)
 
     def remove(self, name: str) -> None:
         """Raises: ToxicRefused when there is none of that name."""
-        self.get(name)
-        self._set({key: toxic for key, toxic in self._toxics.items() if key != name})
+        toxic = self.get(name)
+        del self._toxics[name]
+        for link in list(self._links):
+            link.remove(toxic)
 
     def clear(self) -> None:
         """Remove all."""
-        self._set({})
-
-    def _set(self, toxics: dict[str, Toxic]) -> None:
-        plan = FaultPlan([toxic.rule() for toxic in toxics.values()])
-        self._toxics, self._plan = toxics, plan
+        for name in list(self._toxics):
+            self.remove(name)
 
 
 class ToxicProxy:

@@ -1,8 +1,8 @@
 """The HTTP API of toxiproxy 2: clients that were written for toxiproxy drive this proxy while it runs.
 
-A proxy of its own, named `relay`, stands for the CONNECT proxy: its toxics are for every tunnel that opens.
-Others are made as in toxiproxy: a listener, an upstream, and toxics between them. Toxics are bound when a
-connection opens; those that are open keep what they have.
+A proxy of its own, named `relay`, stands for the CONNECT proxy: its toxics are for every tunnel. Others are
+made as in toxiproxy: a listener, an upstream, and toxics between them. Toxics work on connections that are
+open, too; for that every tunnel passes through user space while there is this API.
 """
 
 import json

@@ -19,6 +19,10 @@ class Doorway(Protocol):
 
     def leave(self, peer: str) -> None: ...
 
+    def was_silent(self) -> None:
+        """One is being closed because nothing came over it."""
+        ...
+
 
 class TurnedAway(asyncio.Protocol):
     """Takes the place of a transport's protocol."""

@@ -23,6 +23,7 @@ from relay.faults.duplicate import duplicate
 from relay.faults.fin import fin
 from relay.faults.idle_timeout import idle_timeout
 from relay.faults.inspect import inspect
+from relay.faults.intercept import intercept
 from relay.faults.latency import latency
 from relay.faults.lifetime import lifetime
 from relay.faults.limit_data import limit_data
@@ -59,6 +60,7 @@ FAULTS: dict[str, Fault] = {
         fin,
         idle_timeout,
         inspect,
+        intercept,
         latency,
         lifetime,
         limit_data,

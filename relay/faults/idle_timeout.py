@@ -1,28 +1,14 @@
 """idle_timeout: closed after a silence."""
 
-from typing import Literal
+from contextlib import aclosing
 
-from relay.fault import Ahead, Chunks, HardReset, fault, hold, now
+from relay.fault import Chunks, fault, now
+from relay.fault_end import Ends, pass_until
 
 
 @fault(seen_as="the connection works, and is gone after a pause of always the same length")
-async def idle_timeout(
-    chunks: Chunks, *, seconds: float, ends: Literal["fin", "reset", "silence"] = "fin"
-) -> Chunks:
+async def idle_timeout(chunks: Chunks, *, seconds: float, ends: Ends = "fin") -> Chunks:
     """Close when nothing has passed this way for `seconds`: by FIN, by RST, or by forgetting it silently."""
-    ahead = Ahead(chunks)
-    try:
-        while True:
-            try:
-                chunk = await ahead.next(now() + seconds)
-            except TimeoutError:
-                break
-            if chunk is None:
-                return
+    async with aclosing(pass_until(chunks, lambda: now() + seconds, ends)) as passed:
+        async for chunk in passed:
             yield chunk
-        if ends == "reset":
-            raise HardReset
-        if ends == "silence":
-            await hold()
-    finally:
-        await ahead.aclose()

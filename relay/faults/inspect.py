@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from relay.fault import Chunks, Direction, HardReset, fault, hold
+from relay.fault import Chunks, Direction, fault
+from relay.fault_end import Ends, end_by
 
 # A TLS record of a handshake (RFC 8446 section 5.1) with any version 3.x.
 TLS_RECORD = b"\x16\x03"
@@ -24,7 +25,7 @@ def looks_like(data: bytes, protocol: str) -> bool | None:
     direction=Direction.UP,
 )
 async def inspect(
-    chunks: Chunks, *, allow: Literal["tls", "http"] = "tls", ends: Literal["fin", "reset", "silence"] = "fin"
+    chunks: Chunks, *, allow: Literal["tls", "http"] = "tls", ends: Ends = "fin"
 ) -> Chunks:
     """Pass a tunnel whose first bytes are of the protocol allowed; end others before a byte has passed."""
     held, verdict = b"", None
@@ -37,8 +38,5 @@ async def inspect(
         if verdict:
             yield chunk.with_data(held)
         elif verdict is False:
-            if ends == "reset":
-                raise HardReset
-            if ends == "silence":
-                await hold()
+            await end_by(ends)
             return

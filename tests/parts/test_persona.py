@@ -3,8 +3,10 @@
 import pytest
 
 from relay.failure import SettingsError
-from relay.persona import ODDITIES, PersonaRefusal, load, names, parse, reason_of
+from relay.persona import load, names, parse
 from relay.persona_gate import PersonaGate
+from relay.persona_reply import PersonaRefusal, reason_of
+from relay.persona_words import ODDITIES
 from relay.refusal import Refusal, denied, login_required, malformed
 from relay.refused import Refused
 from relay.route import Endpoint
@@ -26,7 +28,7 @@ def test_every_persona_can_be_read_and_says_where_it_is_from() -> None:
     [
         ("reply = [", "persona x: "),
         ("nonsense = 1\n" + LEAST, "unknown key 'nonsense'; expected established"),
-        (LEAST.replace("other", "who"), "'who'; expected other, port-denied"),
+        (LEAST.replace("other", "who"), "'who'; expected one of denied, dns"),
         (LEAST.replace('"other"', '"dns"'), "no reply has the reason 'other'"),
         (LEAST.replace("habits = {}", "habits = {odd = 'accept'}"), "habits.odd = 'accept' is not known"),
         (LEAST.replace("habits = {}", "habits = {tls = 'maybe'}"), "habits.tls = 'maybe' is not known"),

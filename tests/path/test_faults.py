@@ -15,6 +15,7 @@ from relay.fault_plan import FaultPlan
 from relay.fault_rule import rule_from_text
 from relay.faults import FAULTS
 from relay.route import Endpoint, Hop, Route
+from tests.path.persona_targets import Targets
 from tests.path.proxied import (
     SOON_SECONDS,
     Proxied,
@@ -53,6 +54,7 @@ CURL = {
     "answer_endless": (56, ""),
     "answer_page": (1, "HTTP/0.9"),
     "answer_early": (52, "Empty reply"),
+    "answer_interim:status=102,count=3": (56, "response 102"),
 }
 """What curl says to a fault of the answer, when it wants a tunnel to a target that refuses it."""
 
@@ -79,6 +81,7 @@ OURS = {
     "answer_reset": Reason.RESET,
     "answer_silence:seconds=1": Reason.CLOSED,
     "answer_portal": Reason.REDIRECTED,
+    "answer_page": Reason.PORTAL,
     "answer_login_loop": Reason.LOGIN_REQUIRED,
     "answer_garbage": Reason.NOT_HTTP,
     "answer_endless": Reason.MALFORMED,
@@ -96,14 +99,40 @@ def test_our_client_names_a_faulty_answer(fault: str) -> None:
         assert not target.was_called()
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "answer_interim:status=102,count=3", "answer_split:delay_seconds=0", "answer_length",
-        "answer_delay:seconds=0.1", "answer_length:field=chunked", "answer_early",
-        "latency:seconds=0.01", "slicer:average_bytes=100", "slow_close",
-    ],
+CURL_COPES = {
+    "answer_split:delay_seconds=0": "HTTP/1.1 200 Connection established",
+    "answer_length": "Content-Length: 0",
+    "answer_length:field=chunked": "Transfer-Encoding: chunked",
+    "answer_delay:seconds=0.3": "HTTP/1.1 200 Connection established",
+}
+"""What curl is told by an answer that it can live with."""
+
+
+@pytest.mark.parametrize("fault", CURL_COPES)
+def test_curl_copes(tool: Tool, fault: str) -> None:
+    """curl gets its page through the tunnel, and shows what was odd about the answer."""
+    with faulty(fault) as proxied, Targets() as targets:
+        began = time.monotonic()
+        ran = subprocess.run(
+            [
+                tool("curl", "curl"), "-q", "-sSv", "--noproxy", "", "-p", "-x",
+                f"http://127.0.0.1:{proxied.port}", f"http://127.0.0.1:{targets.ports['http']}/",
+            ],
+            capture_output=True, text=True, timeout=50,
+        )  # fmt: skip
+    assert (0, "hello") == (ran.returncode, ran.stdout), ran.stderr
+    assert CURL_COPES[fault] in ran.stderr
+    assert "delay" not in fault or "seconds=0.3" not in fault or time.monotonic() - began >= 0.3
+
+
+OURS_COPES = (
+    "answer_interim:status=102,count=3", "answer_split:delay_seconds=0", "answer_length",
+    "answer_delay:seconds=0.1", "answer_length:field=chunked", "answer_early",
+    "latency:seconds=0.01", "slicer:average_bytes=100", "slow_close",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", OURS_COPES)
 def test_our_client_copes(fault: str) -> None:
     """A tunnel opens and carries all bytes both ways in spite of it."""
     with faulty(fault) as proxied, Target() as target:

@@ -61,7 +61,7 @@ def test_a_login_in_the_words_of_squid(loop: str) -> None:
 def test_tinyproxy_tells_a_wrong_login_from_none() -> None:
     """407 asks for a login; one that is wrong gets 401, as there."""
     with Proxied(login=Login(USERS), persona=load("tinyproxy")) as proxied:
-        for fields, begin in (([], b"HTTP/1.0 407 "), ([basic("alice", "wrong")], b"HTTP/1.1 401 ")):
+        for fields, begin in (([], b"HTTP/1.0 407 "), ([basic("alice", "wrong")], b"HTTP/1.0 401 ")):
             with proxied.client(connect_head("127.0.0.1:1", *fields)) as near:
                 reply, end = read_all(near)
                 assert (begin, "FIN") == (reply[: len(begin)], end)

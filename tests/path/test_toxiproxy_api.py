@@ -193,20 +193,95 @@ def test_every_type_of_toxic_has_its_test() -> None:
 
 
 def test_toxics_of_relay_are_for_tunnels(api: Driven, client: toxiproxy.Toxiproxy) -> None:
-    """The CONNECT proxy is the proxy `relay`: tunnels that open get its toxics, open ones stay."""
+    """The CONNECT proxy is the proxy `relay`: its toxics are for tunnels, those that are open as well."""
     ours = client.get_proxy("relay")
     with tunnel(api.proxied) as (near, far):
+        far.sendall(BLOCK)
+        assert BLOCK == read_exactly(near, len(BLOCK))
         ours.add_toxic(type="limit_data", attributes={"bytes": 4})
+        far.sendall(BLOCK)
+        assert (BLOCK[:4], "FIN") == read_all(near)
         with tunnel(api.proxied) as (near2, far2):
             far2.sendall(BLOCK)
             assert (BLOCK[:4], "FIN") == read_all(near2)
-        far.sendall(BLOCK)
-        assert BLOCK == read_exactly(near, len(BLOCK))
         ours.destroy_toxic("limit_data_downstream")
         with tunnel(api.proxied) as (near3, far3):
             far3.sendall(BLOCK)
             assert BLOCK == read_exactly(near3, len(BLOCK))
-    assert {"faults", "splice"} == {api.proxied.entry()["path"] for _ in range(3)}
+    assert {"faults"} == {api.proxied.entry()["path"] for _ in range(3)}
+
+
+HELD = {
+    "latency": {"latency": 60_000},
+    "bandwidth": {"rate": 0},
+    "slicer": {"average_size": 1, "delay": 10**8},
+}
+
+
+@pytest.mark.parametrize("stream", ["downstream", "upstream"])
+@pytest.mark.parametrize("kind", HELD)
+def test_what_a_removed_toxic_held_back_goes_on(
+    client: toxiproxy.Toxiproxy, kind: str, stream: str
+) -> None:
+    """Added to an open connection it works there; taken away, all bytes arrive, once and in order."""
+    with Target() as target:
+        proxy = client.create(upstream=target.authority, name="db")
+        with through(proxy, target) as ends:
+            near, far = ends if stream == "downstream" else reversed(ends)
+            far.sendall(b"first")
+            assert b"first" == read_exactly(near, 5)
+            proxy.add_toxic(type=kind, stream=stream, attributes=HELD[kind])
+            far.sendall(BLOCK)
+            near.settimeout(0.3)
+            first = near.recv(1) if kind == "slicer" else b""
+            with pytest.raises(TimeoutError):
+                near.recv(1)
+            near.settimeout(SOON_SECONDS)
+            proxy.destroy_toxic(f"{kind}_{stream}")
+            assert BLOCK == first + read_exactly(near, len(BLOCK) - len(first))
+            far.shutdown(socket.SHUT_WR)
+            assert (b"", "FIN") == read_all(near)
+
+
+def test_an_open_connection_follows_a_changed_toxic(api: Driven, client: toxiproxy.Toxiproxy) -> None:
+    """What waits for an hour comes when the attribute is lowered; one that is for nobody lets all pass."""
+    with Target() as target:
+        proxy = client.create(upstream=target.authority, name="db")
+        proxy.add_toxic(type="latency", attributes={"latency": 3_600_000})
+        with through(proxy, target) as (near, far):
+            far.sendall(BLOCK)
+            api.ask("PATCH", "/proxies/db/toxics/latency_downstream", {"attributes": {"latency": 1}})
+            assert BLOCK == read_exactly(near, len(BLOCK))
+            change = {"attributes": {"latency": 3_600_000}, "toxicity": 0}
+            api.ask("PATCH", "/proxies/db/toxics/latency_downstream", change)
+            far.sendall(BLOCK)
+            assert BLOCK == read_exactly(near, len(BLOCK))
+
+
+def test_a_removed_timeout_closes_what_it_held(client: toxiproxy.Toxiproxy) -> None:
+    """As in toxiproxy: the bytes are lost, and the connection ends by FIN."""
+    with Target() as target:
+        proxy = client.create(upstream=target.authority, name="db")
+        with through(proxy, target) as (near, far):
+            proxy.add_toxic(type="timeout", attributes={"timeout": 0})
+            far.sendall(BLOCK)
+            proxy.destroy_toxic("timeout_downstream")
+            assert (b"", "FIN") == read_all(near)
+
+
+def test_a_toxic_counts_on_when_another_one_comes(client: toxiproxy.Toxiproxy) -> None:
+    """limit_data remembers what has passed through this connection, whatever happens to other toxics."""
+    with Target() as target:
+        proxy = client.create(upstream=target.authority, name="db")
+        proxy.add_toxic(type="limit_data", attributes={"bytes": 10})
+        with through(proxy, target) as (near, far):
+            far.sendall(BLOCK[:6])
+            assert BLOCK[:6] == read_exactly(near, 6)
+            proxy.add_toxic(type="latency", attributes={"latency": 1})
+            proxy.add_toxic(name="late", type="slicer", attributes={"average_size": 1, "delay": 1})
+            proxy.destroy_toxic("latency_downstream")
+            far.sendall(BLOCK)
+            assert (BLOCK[:4], "FIN") == read_all(near)
 
 
 def test_relay_can_be_switched_off_but_not_removed(api: Driven) -> None:
