@@ -177,6 +177,7 @@ class Forwarder:
             carried.failure = error.failure
             self._ended(carried, "failed")
         except BaseException:
+            # Cancelled at the end of the grace time: the local peer must see that nothing was reached
             reset_socket(sock)
             self._ended(carried, str(TunnelEnd.STOPPED))
             raise

@@ -175,7 +175,7 @@ class FrameworkClient:
                 if not may_repeat or self._is_too_late(request):
                     raise
             except BaseException:
-                # Its answer may still come, and would be taken for that of the next request
+                # Cancelled: its answer may still come, and would be taken for that of the next request
                 self._leave(self._failure(Reason.OTHER, "was left: a request was given up before its answer"))
                 raise
             else:

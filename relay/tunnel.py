@@ -187,6 +187,7 @@ async def connect(address: Address, limit_seconds: float) -> SocketStream:
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
+        # Also cancelled: the caller has no socket yet that it could close
         sock.close()
         raise
     return SocketStream(sock)
