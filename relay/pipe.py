@@ -148,14 +148,7 @@ class TlsPipe:
 
     def poll(self) -> bytes | None:
         data, self._unread = self._unread, b""
-        if data:
-            return data
-        while (plaintext := self._core.decrypt()) is None:
-            ciphertext = self._below.poll()
-            if ciphertext is None:
-                return None
-            self._core.receive_data(ciphertext)
-        return plaintext
+        return data or self._core.poll(self._below.poll)
 
     def half_close(self) -> None:
         self._core.close_notify()
