@@ -130,6 +130,11 @@ class TlsPipe:
         """What ALPN has settled on, after the handshake."""
         return self._core.alpn
 
+    @property
+    def ended_without_close_notify(self) -> bool:
+        """Whether the peer's last word was none of TLS (RFC 8446 section 6.1): perhaps it was cut off."""
+        return self._core.ended_without_close_notify
+
     def set_deadline(self, monotonic_seconds: float | None) -> None:
         self._below.set_deadline(monotonic_seconds)
 

@@ -121,6 +121,11 @@ class TlsStream:
         """What ALPN has settled on, after the handshake."""
         return self._core.alpn
 
+    @property
+    def ended_without_close_notify(self) -> bool:
+        """Whether the peer's last word was none of TLS (RFC 8446 section 6.1): perhaps it was cut off."""
+        return self._core.ended_without_close_notify
+
     async def read(self, limit_bytes: int = CHUNK_BYTES) -> bytes:
         if not self._unread:
             while (data := self._core.decrypt()) is None:

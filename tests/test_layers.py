@@ -19,10 +19,10 @@ LAYERS = (
      "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
      "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
-    {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+    {"access_networks", "asides", "backoff", "catalogue", "clear_text", "diagnosis", "exposition",
+     "fault_answer", "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
+     "pipe", "probe", "race", "recording", "refusal", "resetting", "serving", "siblings", "stream",
+     "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
      "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
@@ -34,8 +34,8 @@ LAYERS = (
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports"},
-    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
-     "request_head", "toxic_proxy", "workers"},
+    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_refusal", "hop_socks",
+     "pac", "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
