@@ -39,7 +39,8 @@ LAYERS = (
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
+    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping",
+     "replay"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},
     {"absolute_form", "gatekeeper", "profile", "survey"},
