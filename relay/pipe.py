@@ -131,6 +131,11 @@ class TlsPipe:
         return self._core.alpn
 
     @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate (DER), after the handshake."""
+        return self._core.certificate
+
+    @property
     def ended_without_close_notify(self) -> bool:
         """Whether the peer's last word was none of TLS (RFC 8446 section 6.1): perhaps it was cut off."""
         return self._core.ended_without_close_notify

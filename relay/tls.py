@@ -91,6 +91,11 @@ class TlsCore:
         """What ALPN has settled on, after the handshake; None when the peer does not know it."""
         return self._tls.selected_alpn_protocol()
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate (DER), verified or not, after the handshake."""
+        return self._tls.getpeercert(binary_form=True)
+
     def receive_data(self, data: bytes) -> None:
         """Take ciphertext from the peer; b"" says that it has ended."""
         with self._lock:

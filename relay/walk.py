@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.errors import LoginUnusable, StreamTruncated, WireError
 from relay import __version__
+from relay.channel_binding import ChannelBinding
 from relay.failure import (
     DialFailed,
     Failure,
@@ -61,7 +62,8 @@ def walk(route: Route, trace: Trace) -> Walk:
 
 def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
     targets = yield from _targets(route, trace)
-    shakes = [_shake(hop, target) for hop, target in zip(route.hops, targets, strict=True)]
+    bindings = [ChannelBinding() for _ in route.hops]
+    shakes = [_shake(*each) for each in zip(route.hops, targets, bindings, strict=True)]
     while True:
         yield from dial(route, trace, ways_left)
         for index, (hop, target, shake) in enumerate(zip(route.hops, targets, shakes, strict=True)):
@@ -70,7 +72,7 @@ def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
 
                 yield from pass_socks(index, hop, target, trace)
                 continue
-            carrier = yield from _carrier(index, hop, trace)
+            carrier = yield from _carrier(index, hop, bindings[index], trace)
             through = yield from _pass(index, hop, str(target), shake, carrier, trace)
             if not through:
                 break
@@ -99,17 +101,22 @@ def _targets(route: Route, trace: Trace) -> Generator[Command, Any, list[Endpoin
     return asked
 
 
-def _carrier(index: int, hop: Hop, trace: Trace) -> Generator[Command, Any, Carrier]:
+def _carrier(
+    index: int, hop: Hop, binding: ChannelBinding, trace: Trace
+) -> Generator[Command, Any, Carrier]:
     """TLS where the hop has it, and what carries the exchange then."""
     if hop.tls:
         with trace.step(Stage.TLS, str(hop), index, hop.timeout_seconds) as step:
-            step.evidence["alpn"] = alpn = yield StartTls(hop)
+            alpn, certificate = yield StartTls(hop)
+            step.evidence["alpn"] = alpn
+        if hop.binds_logins:
+            binding.bind(certificate)
         if alpn == "h2":
             return Http2Carrier(str(hop), index)
     return PlainCarrier()
 
 
-def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
+def _shake(hop: Hop, target: Endpoint, binding: ChannelBinding) -> "ConnectHandshake | None":
     """None: the hop does not speak HTTP."""
     if hop.socks is not None:
         return None
@@ -123,6 +130,7 @@ def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
         target=str(target),
         host=hop.endpoint.host,
         is_address=hop.endpoint.is_literal,
+        binding=binding,
     )
     return ConnectHandshake(
         str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True, old_form=hop.old_form

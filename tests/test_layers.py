@@ -15,14 +15,14 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
-     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+    {"aside", "c_parser", "cause", "channel_binding", "dial", "evidence", "failure", "fault", "finding",
+     "journal", "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end",
+     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "clear_text", "diagnosis", "exposition",
      "fault_answer", "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
-     "pipe", "probe", "race", "recording", "refusal", "resetting", "serving", "siblings", "stream",
-     "toml_table", "trace", "turned_away"},
+     "pipe", "probe", "race", "reconnection", "recording", "refusal", "resetting", "serving", "siblings",
+     "stream", "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
      "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
@@ -39,8 +39,8 @@ LAYERS = (
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping",
-     "replay"},
+    {"blocking_client", "check", "client_request", "dialler", "forward", "framework_client",
+     "persona_gate", "ping", "replay"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},
     {"absolute_form", "gatekeeper", "profile", "survey"},

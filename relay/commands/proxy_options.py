@@ -22,6 +22,7 @@ _FIELDS = {
     "--proxy-timeout": "timeout_seconds",
     "--proxy-lookup-here": "looks_up_here",
     "--proxy-old-form": "old_form",
+    "--proxy-unbound": "binds_logins",
 }
 
 
@@ -66,6 +67,10 @@ def add_hop_options(parser: argparse.ArgumentParser) -> None:
         type=seconds)  # fmt: skip
     add("--proxy-lookup-here", "look up here what it is asked for, and name the address", nargs=0, const=True)
     add("--proxy-old-form", "ask it in HTTP/1.0 and without Host, as old clients do", nargs=0, const=True)
+    add(
+        "--proxy-unbound", "do not bind NTLM and Negotiate to its certificate: another machine does its TLS",
+        nargs=0, const=False,
+    )  # fmt: skip
 
 
 def with_options(hops: Sequence[Hop], given: Sequence[tuple[int, str, Any]]) -> list[Hop]:

@@ -14,7 +14,7 @@ import trustme
 from protocol.schemes import Negotiate
 from relay import clear_text
 from relay.failure import ProxyRefused, Reason, Stage
-from relay.moves import Call, Command, Connect, Receive, Resolve, Send
+from relay.moves import Call, Command, Connect, Receive, Resolve, Send, StartTls
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
 from relay.walk import walk
@@ -54,6 +54,8 @@ def played_by_hand(route: Route, *replies: bytes) -> list[Command]:
                 answer = left.pop(0)
             elif isinstance(command, Resolve):
                 answer = [(socket.AF_INET6, ("2001:db8::5", command.endpoint.port, 0, 0))]
+            elif isinstance(command, StartTls):
+                answer = (None, None)
             elif isinstance(command, Call):
                 answer = command.work()
     except StopIteration:
