@@ -88,7 +88,7 @@ class Demanding(AcceptingSecurityContext):
 
 @contextmanager
 def https_proxy(name: str, other: bytes | None = None) -> Iterator[tuple[ScriptedProxy, str]]:
-    """A proxy inside TLS that demands logins bound to its certificate, or to `other`; its authority's file."""
+    """A proxy in TLS that demands logins bound to its certificate, or to `other`; its authority's file."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     der = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())

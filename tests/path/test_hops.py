@@ -157,7 +157,7 @@ async def test_a_wrong_socks_password_is_tried_once(tool: Tool, far: FarEnd) -> 
     with hop_peers.dante(tool, login=True) as running:
         url = f"socks5h://{login_of('guess7')}@{running.endpoint}"
         ran = await ping("-P", far.port, "-c", "4", "-i", "0.01", "-x", url, far.host)
-        attempts = running.text("dante.log").count("could not access user")
+        attempts = running.text("dante.log").count("password authentication failed for user")
         logged = running.text("dante.log")
     assert 1 == ran.status
     assert f"login: socks5h://{running.endpoint} answered 1 to SOCKS5 CONNECT" in ran.stderr
