@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.failure import Failure, ProxyRefused, Reason, Stage
-from relay.hop_evidence import answered, redacted
+from relay.hop_evidence import answered, redacted, without_secrets
 from relay.route import Hop
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def refused(
 
     Args: head_bytes: of the request that was refused.
     """
+    reply = without_secrets(reply, hop)
     failure = _failure(reply, shake, str(hop), target, index, head_bytes)
     failure = replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
     return ProxyRefused(failure, reply.status, reply.headers, reply.body)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_proxy_options, count, route_of, seconds, stage_limit
+from relay.commands.options import Parser, add_limit_option, add_proxy_options, count, route_of, seconds
 from relay.failure import RelayError, SettingsError
 from relay.route import MAX_PORT, Endpoint, Route
 
@@ -229,10 +229,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="to open one tunnel (default 30)"
     )
-    parser.add_argument(
-        "--limit", type=stage_limit, action="append", default=[], metavar="STAGE=SECONDS",
-        help="of one stage of it: resolve, connect, tls, proxy, login; repeat for more",
-    )  # fmt: skip
+    add_limit_option(parser)
     parser.add_argument(
         "--max-connections", type=count, default=DEFAULT_MAX_CONNECTIONS, metavar="N",
         help="reset what comes beyond so many at once (default %(default)s)",

@@ -253,3 +253,12 @@ def test_a_refused_login_is_not_tried_again(ping: Ping) -> None:
     assert (1, 1) == (status, len(err.splitlines()))
     assert "user or password were not accepted" in err
     assert "1 packets transmitted, 0 received, 100% packet loss" in out
+
+
+def test_a_stage_has_its_own_limit(ping: Ping) -> None:
+    """--limit ends it long before -W would, and the sentence names that limit."""
+    with ScriptedProxy(lambda played: (played.head(), played.wait_for_end())) as proxy:
+        words = ["-c", 1, "--limit", "proxy=0.2", "-x", f"http://{proxy.endpoint}"]
+        status, _, err = ping(*words, "dest.example")
+    assert 1 == status
+    assert "after 0.2 s, the limit for proxy" in err
