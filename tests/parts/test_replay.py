@@ -12,7 +12,7 @@ import relay.commands
 from relay.failure import Reason
 from relay.recording import LIMIT_BYTES, RecordFile, Recording
 from relay.replay import Outcome, Replayed, Turn, replay, turns_of
-from relay.route import Route
+from relay.route import Endpoint, Route
 from tests.parts.test_forward import far_end
 
 PATIENCE_SECONDS = 20.0
@@ -103,6 +103,45 @@ async def test_what_differs(serve: Play, outcome: Outcome, sizes: list[int]) -> 
     replayed = await said_to(serve)
     assert (outcome, sizes) == (replayed.outcome, [reply.bytes for reply in replayed.replies])
     assert replayed.words.endswith(f"{sizes[-1]} bytes, {replayed.replies[-1].recorded_bytes} recorded")
+
+
+class Pieces:
+    """A stream from which each piece is read by itself."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+
+    async def write(self, data: bytes) -> None:
+        """Take it."""
+
+    async def read(self, limit_bytes: int = 0) -> bytes:
+        if not self._pieces:
+            await asyncio.Event().wait()
+        return self._pieces.pop(0)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "outcome", "sizes"),
+    [
+        ((b"ANS", b"WER", b"OK", b"!!"), Outcome.LONGER, [6, 4]),
+        ((b"ANS", b"WER", b"OK"), Outcome.SAME, [6, 2]),
+        ((b"ANS", b"WER", b"OK", b""), Outcome.SAME, [6, 2]),
+    ],
+)
+async def test_what_comes_behind_the_last_reply(
+    pieces: tuple[bytes, ...], outcome: Outcome, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for a little: more bytes make it longer, an end or silence does not."""
+
+    async def open_tunnel(route: Route, **_: float) -> Pieces:
+        return Pieces(*pieces)
+
+    monkeypatch.setattr("relay.replay.open_tunnel", open_tunnel)
+    replayed = await replay(TURNS, Route(Endpoint("far.example", 5000)), timeout_seconds=PATIENCE_SECONDS)
+    assert (outcome, sizes) == (replayed.outcome, [reply.bytes for reply in replayed.replies])
 
 
 async def test_a_server_that_is_silent() -> None:

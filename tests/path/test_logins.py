@@ -255,7 +255,7 @@ async def test_a_ticket_bound_to_a_certificate(
     certificate: bytes,
     authority: trustme.CA,
 ) -> None:
-    """At an https:// proxy the ticket's proof names its certificate; squid, which demands nothing, takes it."""
+    """At an https:// proxy the ticket's proof names its certificate; squid, which demands none, takes it."""
     as_client.kinit()
     auth = as_client.squid_negotiate
     proxy = stack.enter_context(peers.squid(tool, auth=auth, certificate=certificate, **as_client.service))
