@@ -5,7 +5,6 @@ import hashlib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import spnego
@@ -22,23 +21,10 @@ from relay.channel_binding import ChannelBinding, server_end_point
 from relay.client_logins import LoginRules
 from relay.failure import ProxyRefused, Reason
 from tests.corpus import BANNER
-from tests.parts.scripted_proxy import OK, WAYS, Opening, Played, ScriptedProxy, read_exactly
+from tests.parts.scripted_proxy import OK, Opening, Played, ScriptedProxy, read_exactly
+from tests.parts.test_security_context import PASSWORD, USER, opening, users
 
-USER, PASSWORD = "LAB\\ada", "secret 7"
-
-
-@pytest.fixture(params=WAYS)
-def opening(request: pytest.FixtureRequest) -> Iterator[Opening]:
-    """Each way to open a tunnel."""
-    with WAYS[request.param]() as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whom the acceptor knows."""
-    (tmp_path / "users").write_text(f"LAB:ada:{PASSWORD}\n", "utf-8")
-    monkeypatch.setenv("NTLM_USER_FILE", str(tmp_path / "users"))
+__all__ = ["opening", "users"]  # fixtures
 
 
 def certificate(algorithm: hashes.HashAlgorithm | None) -> bytes:
