@@ -215,8 +215,8 @@ def test_a_proxy_that_does_not_help(ping: Ping, server: Endpoint) -> None:
     """With a proxy the sentence names the proxy's stage: it is silent, not there, or cannot reach HOST."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         gone = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        words = "did not answer in time (after 0.1 s, the limit for all)"
-        assert f"proxy: {gone} {words}" == told_of(ping, "-W", "0.1", "-x", gone, server)
+        words = "did not answer in time (after 1.5 s, the limit for all)"
+        assert f"proxy: {gone} {words}" == told_of(ping, "-W", "1.5", "-x", gone, server)
     assert told_of(ping, "-x", gone, server).startswith(f"connect: {gone} refused the connection")
     with beside(lambda: ConnectProxy((FREE,))) as proxy:
         said = told_of(ping, "-x", proxy.endpoint, "127.0.0.1:1")
