@@ -1,6 +1,6 @@
 """When a client that has lost its connection makes a new one: what it has been through, and no clock.
 
-`relay.framework_client` and `relay.blocking_client` act on it; times are seconds of their own clocks.
+`relay.framework_client` and `relay.blocking_framework_client` act on it; times are of their own clocks (s).
 """
 
 import random

@@ -39,7 +39,7 @@ LAYERS = (
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"blocking_client", "check", "client_request", "dialler", "forward", "framework_client",
+    {"blocking_framework_client", "check", "client_request", "dialler", "forward", "framework_client",
      "persona_gate", "ping", "replay"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},

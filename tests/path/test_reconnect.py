@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.packet import Packet
-from relay.blocking_client import BlockingFrameworkClient
+from relay.blocking_framework_client import BlockingFrameworkClient
 from relay.failure import AnswerLost, DialFailed, PeerMisbehaved
 from relay.fault_plan import FaultPlan
 from relay.fault_rule import rule_from_text
