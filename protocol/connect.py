@@ -60,6 +60,7 @@ class ConnectHandshake:
         keep_alive: send `Proxy-Connection: Keep-Alive` with a login that is bound to its connection; old
             proxies close without it, though RFC 9112 appendix C.2.2 would rather not have it.
         defers_logins: the driver calls `answer` for each 407, because a scheme may have to wait for tickets.
+        old_form: HTTP/1.0 without Host (RFC 1945), for proxies that stumble over it.
     Raises: LocalWireError for anything that cannot be sent as it is; it quotes no header value.
 
     Attributes:
@@ -77,11 +78,13 @@ class ConnectHandshake:
         user_agent: str | None = None,
         keep_alive: bool = True,
         defers_logins: bool = False,
+        old_form: bool = False,
     ) -> None:
         self._target = checked_target(target)
         self._headers = checked_headers(headers, user_agent)
         self._keep_alive = keep_alive
         self._defers_logins = defers_logins
+        self._old_form = old_form
         self.login = Login(schemes)
         self._authorization: str | None = None  # of the attempt under way, or of the next one
         self._outgoing = b""
@@ -201,7 +204,7 @@ class ConnectHandshake:
             if self._keep_alive and scheme is not None and scheme.connection_bound:
                 headers = [*headers, ("Proxy-Connection", "Keep-Alive")]
             headers = [*headers, ("Proxy-Authorization", self._authorization)]
-        self._connection, self._outgoing = connect_request(self._target, headers)
+        self._connection, self._outgoing = connect_request(self._target, headers, self._old_form)
         self._heads = HeadCutter()
         self._state = state
 

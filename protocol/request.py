@@ -100,11 +100,19 @@ def checked_credentials(value: str, scheme: str) -> str:
     return value
 
 
-def connect_request(target: str, headers: Sequence[tuple[str, str]]) -> tuple[h11.Connection, bytes]:
-    """Return the h11 connection of one CONNECT, and its head as bytes. All arguments were checked before."""
+def connect_request(
+    target: str, headers: Sequence[tuple[str, str]], old_form: bool = False
+) -> tuple[h11.Connection, bytes]:
+    """Return the h11 connection of one CONNECT, and its head as bytes. All arguments were checked before.
+
+    With `old_form` the head is HTTP/1.0 without Host (RFC 1945); h11 itself writes HTTP/1.1 only.
+    """
     fields = [(name.encode(), value.encode("latin-1")) for name, value in (("Host", target), *headers)]
     # h11's limit is never reached: HeadCutter has a smaller one, and gives it whole heads.
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_BYTES)
     head = connection.send(h11.Request(method="CONNECT", target=target, headers=fields))
     connection.send(h11.EndOfMessage())
+    if old_form:
+        begins = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n" % (target.encode(), target.encode())
+        head = b"CONNECT %b HTTP/1.0\r\n" % target.encode() + bytes(head).removeprefix(begins)
     return connection, bytes(head)

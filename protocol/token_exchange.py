@@ -37,33 +37,55 @@ class TokenContext(Protocol):
 
 
 class TokenExchange:
-    """One exchange after the other, each with a context of its own.
+    """One exchange after the other, each with a context of its own: what NTLM and Negotiate share.
 
-    Attributes:
-        steps: tokens given in the exchange under way.
+    Args:
+        name: of the scheme. new_context: makes a client's context, one for each exchange.
     """
 
     def __init__(self, name: str, new_context: Callable[[], TokenContext]) -> None:
         self._name = name
         self._new_context = new_context
-        self.context: TokenContext | None = None
-        self.steps = 0
+        self._context: TokenContext | None = None
+        self._steps = 0
+
+    @property
+    def mechanism(self) -> str | None:
+        """What the exchange under way came to: "kerberos" or "ntlm"; None before the first."""
+        return None if self._context is None else self._context.mechanism
+
+    @property
+    def has_said_secret(self) -> bool:
+        """Whether a password was answered for: by NTLM's third message, the first has nothing of it.
+
+        A ticket tells nothing of the password either, and locks no account.
+        """
+        return self._steps > 1 and self.mechanism == "ntlm"
+
+    def step(self, challenges: Sequence[Challenge]) -> str | None:
+        """Give the first token, then answers to the proxy's; None when it refuses ours by giving none.
+
+        Raises: AuthMalformed, LoginUnusable.
+        """
+        if self._context is None:
+            return self.begin()
+        token = None if self.has_said_secret else self.token_in(challenges)
+        return None if token is None else self._given(self._context.step(token))
 
     def begin(self) -> str | None:
-        """Give the first token, of a new context."""
-        self.context = self._new_context()
-        self.steps = 0
-        return self._given(self.context.step(None))
+        """Give the first token, of a new context. Raises: LoginUnusable."""
+        self._context = self._new_context()
+        self._steps = 0
+        return self._given(self._context.step(None))
 
-    def go_on(self, challenges: Sequence[Challenge]) -> str | None:
-        """Answer the proxy's token; None when it gave none, which refuses ours.
+    def conclude(self, challenges: Sequence[Challenge]) -> None:
+        """Give the context the proxy's last token, which proves who the proxy is; many send none.
 
-        Raises: AuthMalformed.
+        Raises: AuthMalformed when it does not hold.
         """
         token = self.token_in(challenges)
-        if self.context is None or token is None:
-            return None
-        return self._given(self.context.step(token))
+        if self._context is not None and token is not None and not self._context.complete:
+            self._context.step(token)
 
     def token_in(self, challenges: Sequence[Challenge]) -> bytes | None:
         """Return the first token among `challenges`. Raises: AuthMalformed."""
@@ -83,5 +105,5 @@ class TokenExchange:
     def _given(self, token: bytes | None) -> str | None:
         if token is None:
             return None
-        self.steps += 1
+        self._steps += 1
         return f"{self._name} {base64.b64encode(token).decode('ascii')}"

@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BlockingFrameworkClient": "relay.blocking_framework_client",
     "ConnectProxy": "relay.proxy",
     "DialFailed": "relay.failure",
     "EmulatedServer": "relay.emulator",

@@ -145,6 +145,7 @@ class Answering:
                 request, target, self._dial_for(asking, refuses_at), is_dialled_first
             )
         except BaseException:
+            # Refused, gone or cancelled: it never began, so nothing else takes it off the list
             self._forget(tunnel)
             raise
 

@@ -98,11 +98,11 @@ class _Driver:
                 self._open().unread(data)
         return None
 
-    def _start_tls(self, hop: Hop) -> str | None:
+    def _start_tls(self, hop: Hop) -> tuple[str | None, bytes | None]:
         name = hop.server_name or hop.endpoint.host
         self._stream = wrapped = TlsPipe(self._open(), client_context(hop), name)
         wrapped.handshake()
-        return wrapped.alpn
+        return wrapped.alpn, wrapped.certificate
 
     def _receive(self, remaining: float, grace_seconds: float | None) -> bytes | None:
         if grace_seconds is None:

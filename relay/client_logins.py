@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from relay.channel_binding import ChannelBinding
 from relay.failure import SettingsError
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ class LoginRules:
 
 
 def schemes_for(
-    user: str | None, password: str | None, rules: LoginRules, *, target: str, host: str, is_address: bool
+    user: str | None,
+    password: str | None,
+    rules: LoginRules,
+    *,
+    target: str,
+    host: str,
+    is_address: bool,
+    binding: ChannelBinding,
 ) -> "list[Scheme]":
     """Return the schemes that these credentials serve, in the order of `rules`.
 
@@ -50,13 +58,15 @@ def schemes_for(
     Args:
         target: as it stands in CONNECT.
         host: the proxy's name. is_address: it is an address, not a name.
+        binding: what NTLM and Negotiate are bound to; it is looked at when a login begins.
     Raises: LocalWireError for what cannot be sent.
     """
     from protocol.schemes import Basic, Digest, Negotiate, Ntlm
     from relay.security_context import Account, SecurityContext, kerberos, ntlm, ntlm_in_negotiate
 
     service, name = rules.spn or ("HTTP", host)
-    account = Account(user, password, name, service, is_address=is_address and rules.spn is None)
+    is_nameless = is_address and rules.spn is None
+    account = Account(user, password, name, service, is_address=is_nameless, binding=binding)
     ticket = Negotiate(partial(SecurityContext, kerberos, account))
     if user is None or password is None:
         return [ticket] if "negotiate" in rules.schemes else []

@@ -123,6 +123,7 @@ class Tunnel:
             target.reset()
             return False
         except BaseException:
+            # Cancelled: nobody else has the target yet, and its peer must not take this for a clean end
             target.reset()
             raise
         self.status = 200

@@ -91,6 +91,7 @@ class FaultPath:
             await self._stop(up, down)
             return await self._finish(*end)
         except BaseException:
+            # Cancelled, or a fault with a mistake in it: neither side may wait for bytes that nobody carries
             await self._stop(up, down)
             for stream in self._streams():
                 stream.reset()

@@ -17,7 +17,7 @@ from relay.pump_end import Counters, TunnelEnd
 from relay.recorded_stream import RecordedStream
 from relay.recording import Recording
 from relay.route import Endpoint, Hop, Route
-from relay.stream import SocketStream, Stream
+from relay.stream import SocketStream, Stream, TlsStream
 from relay.tunnel import open_tunnel
 
 MAX_CONNECTIONS = 1024
@@ -35,6 +35,12 @@ class Carried:
     failure: Failure | None = None
     seconds: float = 0.0
     recording: Recording | None = None
+    far: Stream | None = None
+
+    @property
+    def close_notify_missing(self) -> bool:
+        """Whether the TLS of the last proxy was cut off, so that its end may not be the target's."""
+        return isinstance(self.far, TlsStream) and self.far.ended_without_close_notify
 
     @property
     def counters(self) -> Counters:
@@ -167,7 +173,7 @@ class Forwarder:
             if (refused := self._refused_logins.get(route.hops)) is not None:
                 # The same password again would only help to lock the account
                 raise refused.with_traceback(None)
-            far = await open_tunnel(
+            far = carried.far = await open_tunnel(
                 route, timeout_seconds=self._timeout_seconds, stage_seconds=self._stage_seconds
             )
         except RelayError as error:
@@ -177,6 +183,7 @@ class Forwarder:
             carried.failure = error.failure
             self._ended(carried, "failed")
         except BaseException:
+            # Cancelled at the end of the grace time: the local peer must see that nothing was reached
             reset_socket(sock)
             self._ended(carried, str(TunnelEnd.STOPPED))
             raise

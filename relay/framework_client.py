@@ -1,7 +1,6 @@
 """FrameworkClient: keeps one connection to a Framework Server and makes a new one when it has died."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,47 +9,23 @@ from typing import Self
 from protocol.errors import LocalWireError
 from protocol.packet import Packet
 from protocol.sealing import Key
-from relay.failure import AnswerLost, DialFailed, Failure, PeerMisbehaved, Reason, RelayError, Stage, TimedOut
+from relay.failure import AnswerLost, Failure, PeerMisbehaved, Reason, RelayError, TimedOut
 from relay.packet_stream import PacketStream
+from relay.reconnection import (
+    Backoff,
+    Reconnecting,
+    Reconnection,
+    answer_lost,
+    closed_error,
+    failure_of,
+    is_worth_another_try,
+    not_empty,
+)
 from relay.route import Route
 from relay.stream import Stream
 from relay.tunnel import open_tunnel
 
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long to wait before a new connection: exponential, bounded, with jitter.
-
-    `give_up_seconds` counts from the call of `request`: no attempt begins later, but the last one may end
-    later. Each request makes one attempt at least, unless one has failed while it waited for its turn.
-    """
-
-    first_seconds: float = 0.1
-    most_seconds: float = 10.0
-    give_up_seconds: float = 60.0
-
-    def delay_seconds(self, failures: int) -> float:
-        """After so many failures in a row: between half of the step and all of it, so that clients that
-        lost the same server do not come back in step."""
-        if failures == 0:
-            return 0.0
-        step = min(self.most_seconds, self.first_seconds * 2.0 ** min(failures - 1, 30))
-        return step * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-
-
-@dataclass(frozen=True)
-class Reconnecting:
-    """Told to the caller before each new connection.
-
-    Attributes:
-        attempt: the how manieth since the last good answer, from 1.
-        delay_seconds: until it begins.
-        failure: what ended the connection, or the attempt before.
-    """
-
-    attempt: int
-    delay_seconds: float
-    failure: Failure
+__all__ = ["Backoff", "FrameworkClient", "Reconnecting"]
 
 
 @dataclass
@@ -73,6 +48,8 @@ class FrameworkClient:
         timeout_seconds: for one connection to be made, and for each answer.
         open_stream: how to get a Stream; by default `open_tunnel(route)`.
         on_reconnect: called before every new attempt.
+        keep_alive_seconds: ping when nothing was said for so long, as long as the connection lives: choose it
+            well below the idle limit of the strictest firewall or proxy on the way. None: stay silent.
 
     The first connection is not repeated: when it fails, its error is raised at once.
     """
@@ -85,25 +62,24 @@ class FrameworkClient:
         timeout_seconds: float = 30.0,
         backoff: Backoff | None = None,
         on_reconnect: Callable[[Reconnecting], None] | None = None,
+        keep_alive_seconds: float | None = None,
         open_stream: Callable[[], Awaitable[Stream]] | None = None,
     ) -> None:
         self.route = route
         self.connections_made = 0
         self._key = key
         self._timeout_seconds = timeout_seconds
-        self._backoff = backoff or Backoff()
+        self._reconnection = Reconnection(backoff or Backoff())
         self._on_reconnect = on_reconnect
         self._open_stream = open_stream or (lambda: open_tunnel(route, timeout_seconds=timeout_seconds))
         self._packets: PacketStream | None = None
         self._turn = asyncio.Lock()
         self._waiting: set[asyncio.Timeout] = set()
         self._is_closed = False
-        # Since the last good answer:
-        self._attempts = 0
-        self._failures = 0
-        self._not_before = 0.0
-        self._lost: Failure | None = None
-        self._last_error: tuple[float, RelayError] | None = None
+        self._peer = str(route.target)
+        self._keep_alive_seconds = keep_alive_seconds
+        self._silence: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,6 +95,10 @@ class FrameworkClient:
             self._is_closed = True
             for scope in self._waiting:
                 scope.reschedule(0)
+        self._break_silence()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         async with self._turn:
             # Whoever was reading from the connection has left it by now
             packets, self._packets = self._packets, None
@@ -129,8 +109,7 @@ class FrameworkClient:
         """Send the empty packet and wait for its answer; a ping is safe to repeat. Raises: as `request`."""
         reply = await self.request(Packet.ping(), safe_to_repeat=True)
         if not reply.is_ping:
-            detail = "answered a ping with a packet that is not empty"
-            raise PeerMisbehaved(self._failure(Reason.MALFORMED, detail))
+            raise not_empty(self._peer)
 
     async def request(
         self, packet: Packet, *, safe_to_repeat: bool = False, timeout_seconds: float | None = None
@@ -154,14 +133,14 @@ class FrameworkClient:
         except TimeoutError as error:
             if isinstance(error, RelayError) or not scope.expired():
                 raise
-            raise self._closed_error(request) from None
+            raise closed_error(self._peer, is_sent=request.is_sent) from None
         finally:
             self._waiting.discard(scope)
 
     async def _carry_out(self, request: _Request) -> Packet:
         while True:
             if self._is_closed:
-                raise self._closed_error(request)
+                raise closed_error(self._peer, is_sent=request.is_sent)
             packets = await self._connected(request)
             request.is_sent = True
             try:
@@ -170,17 +149,18 @@ class FrameworkClient:
                 raise
             except RelayError as error:
                 self._leave(error.failure)
-                self._has_failed(error, at_once=1)
+                self._reconnection.failed(error, self._now(), at_once=1)
                 may_repeat = request.safe_to_repeat and isinstance(error, AnswerLost)
                 if not may_repeat or self._is_too_late(request):
                     raise
             except BaseException:
-                # Its answer may still come, and would be taken for that of the next request
-                self._leave(self._failure(Reason.OTHER, "was left: a request was given up before its answer"))
+                # Cancelled: its answer may still come, and would be taken for that of the next request
+                words = "was left: a request was given up before its answer"
+                self._leave(failure_of(self._peer, Reason.OTHER, words))
                 raise
             else:
-                self._attempts = self._failures = 0
-                self._lost = self._last_error = None
+                self._reconnection.succeeded()
+                self._await_silence()
                 return reply
 
     async def _exchange(self, packets: PacketStream, request: _Request) -> Packet:
@@ -192,12 +172,12 @@ class FrameworkClient:
         except RelayError as error:
             if isinstance(error, PeerMisbehaved) and error.failure.reason is not Reason.TRUNCATED:
                 raise
-            raise self._answer_lost(error.failure.sentence) from error
+            raise answer_lost(self._peer, error.failure.sentence) from error
         except TimeoutError as error:
-            late = self._failure(Reason.TIMED_OUT, f"no answer within {limit_seconds:g} s")
+            late = failure_of(self._peer, Reason.TIMED_OUT, f"no answer within {limit_seconds:g} s")
             raise TimedOut(late) from error
         if reply is None:
-            raise self._answer_lost("it closed the connection")
+            raise answer_lost(self._peer, "it closed the connection")
         return reply
 
     async def _connected(self, request: _Request) -> PacketStream:
@@ -208,77 +188,65 @@ class FrameworkClient:
                 return self._packets
             self._leave(ended)
         while True:
-            if self._lost is not None:
-                await self._wait_for_attempt(request, self._lost)
+            attempt = self._reconnection.next_attempt(request.asked_at, self._now())
+            if attempt is not None:
+                if self._on_reconnect is not None:
+                    self._on_reconnect(attempt)
+                await asyncio.sleep(attempt.delay_seconds)
             try:
                 stream = await self._open_stream()
             except RelayError as error:
                 if self.connections_made == 0:
                     raise
-                self._has_failed(error, at_once=0)
-                if not _is_worth_another_try(error) or self._is_too_late(request):
+                self._reconnection.failed(error, self._now(), at_once=0)
+                if not is_worth_another_try(error) or self._is_too_late(request):
                     raise
             else:
                 self.connections_made += 1
-                self._packets = PacketStream(stream, self._key, str(self.route.target))
+                self._packets = PacketStream(stream, self._key, self._peer)
                 return self._packets
-
-    async def _wait_for_attempt(self, request: _Request, lost: Failure) -> None:
-        if self._last_error is not None and self._is_too_late(request):
-            failed_at, error = self._last_error
-            if failed_at >= request.asked_at:
-                # Somebody else has tried in vain while this request waited for its turn
-                raise error.with_traceback(None)
-        latest = request.asked_at + self._backoff.give_up_seconds
-        delay_seconds = max(0.0, min(self._not_before, latest) - self._now())
-        self._attempts += 1
-        if self._on_reconnect is not None:
-            self._on_reconnect(Reconnecting(self._attempts, delay_seconds, lost))
-        await asyncio.sleep(delay_seconds)
-
-    def _has_failed(self, error: RelayError, *, at_once: int) -> None:
-        """Count a failure; `at_once`: so many of them in a row are followed by an attempt without delay."""
-        now = self._now()
-        self._failures += 1
-        self._lost = error.failure
-        self._last_error = (now, error)
-        self._not_before = now + self._backoff.delay_seconds(max(0, self._failures - at_once))
-
-    def _is_too_late(self, request: _Request) -> bool:
-        """Whether the next attempt would begin after this request gives up."""
-        return max(self._now(), self._not_before) >= request.asked_at + self._backoff.give_up_seconds
 
     def _leave(self, why: Failure) -> None:
         packets, self._packets = self._packets, None
-        self._lost = why
+        self._reconnection.lost = why
+        self._break_silence()
         if packets is not None:
             packets.reset()
 
-    def _answer_lost(self, why: str) -> AnswerLost:
-        detail = f"did not answer before the connection died; the request may have been carried out ({why})"
-        return AnswerLost(self._failure(Reason.ANSWER_LOST, detail))
+    def _await_silence(self) -> None:
+        """From now on nothing is said; a ping ends that when it has lasted long enough."""
+        self._break_silence()
+        if self._keep_alive_seconds is not None and not self._is_closed:
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(self._keep_alive_seconds, self._keep_alive_soon)
 
-    def _closed_error(self, request: _Request) -> RelayError:
-        if request.is_sent:
-            return self._answer_lost("this client was closed")
-        return DialFailed(self._failure(Reason.OTHER, "was not asked: this client is closed"))
+    def _break_silence(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
 
-    def _failure(self, reason: Reason, detail: str) -> Failure:
-        return Failure(Stage.FRAMEWORK, reason, str(self.route.target), detail)
+    def _keep_alive_soon(self) -> None:
+        self._silence = None
+        self._keeping = asyncio.ensure_future(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        """Ping, unless a request has come first. What has died is left for the next request to make anew."""
+        async with self._turn:
+            packets = self._packets
+            if packets is None or self._silence is not None:
+                return
+            request = _Request(Packet.ping(), True, self._timeout_seconds, self._now())
+            try:
+                reply = await self._exchange(packets, request)
+                if not reply.is_ping:
+                    raise not_empty(self._peer)
+            except RelayError as error:
+                self._leave(error.failure)
+            else:
+                self._await_silence()
+
+    def _is_too_late(self, request: _Request) -> bool:
+        return self._reconnection.is_too_late(request.asked_at, self._now())
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _is_worth_another_try(error: RelayError) -> bool:
-    """A refused login or an untrusted certificate will not change by itself, and may lock an account.
-
-    A name that is not found may: an orchestrator takes it away while it restarts the server.
-    """
-    return error.failure.stage is not Stage.LOGIN and error.failure.reason not in (
-        Reason.TLS_UNTRUSTED,
-        Reason.DENIED,
-        Reason.REDIRECTED,
-        Reason.PORTAL,
-        Reason.NOT_HTTP,
-    )

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,6 +24,18 @@ _SECRET_FIELDS = re.compile(r"(?im)^([ \t>]*(?:proxy-)?authorization|[ \t>]*(?:s
 _TOKENS = re.compile(r"(?i)\b(NTLM|Negotiate|Basic|Bearer)[ \t]+[A-Za-z0-9._~+/-]{16,}=*")
 _NO_TEXT = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*(?:>|\Z)")
 _SPACE = re.compile(r"\s+")
+
+
+def without_secrets(reply: "Reply", hop: Hop) -> "Reply":
+    """The same reply, with what logs somebody in hidden wherever the proxy has repeated it."""
+    lines = [(name, redacted(f"{name}: {value}", hop)) for name, value in reply.headers]
+    body = redacted(reply.body.decode("utf-8", "surrogateescape"), hop)
+    return replace(
+        reply,
+        reason=redacted(reply.reason, hop),
+        headers=tuple((name, line.partition(":")[2].removeprefix(" ")) for name, line in lines),
+        body=body.encode("utf-8", "surrogateescape"),
+    )
 
 
 def answered(reply: "Reply", hop: Hop) -> Answered:
@@ -67,6 +80,8 @@ def _secrets(hop: Hop) -> list[str]:
         return []
     pairs = {f"{hop.user}:{hop.password}".encode(charset, "replace") for charset in ("utf-8", "latin-1")}
     codes = [base64.b64encode(data).decode().rstrip("=") for data in (*pairs, hop.password.encode())]
-    plain = [hop.password, quote(hop.password), quote(hop.password, safe="")]
+    # Fields of a head are read octet by octet
+    octets = hop.password.encode().decode("latin-1")
+    plain = [hop.password, octets, quote(hop.password), quote(hop.password, safe="")]
     # What is shorter stands in every other word: hiding it would spoil the text, and tell what it is
     return [*codes, *(text for text in plain if len(text) >= SHORTEST_HIDDEN)]

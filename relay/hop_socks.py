@@ -35,8 +35,8 @@ def pass_socks(index: int, hop: Hop, target: Endpoint, trace: Trace) -> Walk:
     """
     assert hop.socks is not None
     named = target
-    if hop.socks in ("socks4", "socks5"):
-        target = yield from _looked_up(index, hop, target, trace)
+    if hop.looks_up_here or hop.socks in ("socks4", "socks5"):
+        target = yield from looked_up(hop, target, trace)
     with trace.step(Stage.PROXY, str(hop), index, hop.timeout_seconds) as step:
         try:
             shake = SocksHandshake(
@@ -74,10 +74,11 @@ def _exchange(index: int, hop: Hop, shake: SocksHandshake, trace: Trace) -> Walk
             raise PeerMisbehaved(failure) from error
 
 
-def _looked_up(
-    index: int, hop: Hop, target: Endpoint, trace: Trace
-) -> Generator[Command, Any, Endpoint]:
-    """The target as an address: this kind of URL asks us to look it up."""
+def looked_up(hop: Hop, target: Endpoint, trace: Trace) -> Generator[Command, Any, Endpoint]:
+    """The target as an address, which this machine looks up and not the proxy.
+
+    Raises: DialFailed, TimedOut.
+    """
     addresses = literal_addresses(target.host, target.port)
     if addresses is None:
         with trace.step(Stage.RESOLVE, target.host, None) as step:
@@ -85,5 +86,6 @@ def _looked_up(
             step.evidence["addresses"] = [address[1][0] for address in addresses]
     hosts = [str(address[1][0]) for address in addresses]
     # SOCKS 4 carries IPv4 only; a list without any is refused in its own words
-    hosts = [host for host in hosts if ":" not in host] or hosts if hop.socks == "socks4" else hosts
+    if hop.socks in ("socks4", "socks4a"):
+        hosts = [host for host in hosts if ":" not in host] or hosts
     return Endpoint(hosts[0], target.port)

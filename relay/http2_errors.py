@@ -3,9 +3,14 @@
 import contextlib
 import errno
 from collections.abc import Iterator
+from typing import Final
 
 from protocol.errors import PeerWireError
 from protocol.http2 import StreamReset
+
+HALF_CLOSED_SECONDS: Final = 30.0
+"""END_STREAM is a FIN (RFC 9113 section 8.5), but nghttpx for one does not pass it on to its own backend. So
+long nothing may come after our last word; then the tunnel is ended."""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from protocol.http2 import Http2Tunnel
-from relay.http2_errors import as_os_errors
+from relay.http2_errors import HALF_CLOSED_SECONDS, as_os_errors
 from relay.pipe import CHUNK_BYTES, BlockingStream
 
 
@@ -23,6 +23,10 @@ class Http2Pipe:
         self._changed = threading.Condition()
         self._is_reading = False
         self._writing = threading.Lock()
+        self._news_at = 0.0
+        self._waiting: threading.Thread | None = None
+        self._is_closed = threading.Event()
+        self._was_given_up = False
 
     def set_deadline(self, monotonic_seconds: float | None) -> None:
         self._deadline = monotonic_seconds
@@ -32,6 +36,8 @@ class Http2Pipe:
         if not self._unread:
             while (data := self._read_now(limit_bytes)) is None:
                 self._feed(lambda: self._tunnel.has_news)
+            if self._was_given_up and not data:
+                raise TimeoutError(f"nothing came for {HALF_CLOSED_SECONDS:g} s after our last word")
             self._flush()  # the window that reading gives back
             self._unread = data
         data, self._unread = self._unread[:limit_bytes], self._unread[limit_bytes:]
@@ -62,19 +68,40 @@ class Http2Pipe:
             self._tunnel.end()
         with contextlib.suppress(OSError):
             self._flush()
+        if self._waiting is None and not self._is_closed.is_set():
+            self._news_at = time.monotonic()
+            # Whoever reads may be waiting without a limit by now, so another must end it
+            self._waiting = threading.Thread(target=self._give_up, name="http2 half-closed", daemon=True)
+            self._waiting.start()
 
     def unread(self, data: bytes) -> None:
         self._unread = data + self._unread
 
     def reset(self) -> None:
+        self._forget()
         self._below.reset()
 
     def close(self) -> None:
+        self._forget()
         self.half_close()
         self._below.close()
 
     def fileno_socket(self) -> socket.socket:
         return self._below.fileno_socket()
+
+    def _give_up(self) -> None:
+        """End the connection when nothing has come for long enough after our last word."""
+        while (left := self._news_at + HALF_CLOSED_SECONDS - time.monotonic()) > 0:
+            if self._is_closed.wait(left):
+                return
+        self._was_given_up = True
+        with contextlib.suppress(OSError):
+            self._below.fileno_socket().shutdown(socket.SHUT_RDWR)
+
+    def _forget(self) -> None:
+        self._is_closed.set()
+        if self._waiting is not None:
+            self._waiting.join()
 
     def _read_now(self, limit_bytes: int) -> bytes | None:
         with self._changed, as_os_errors():
@@ -97,6 +124,7 @@ class Http2Pipe:
         data = None
         try:
             data = self._below.read()
+            self._news_at = time.monotonic()
         finally:
             # In one go, so that no other thread reads the bytes behind these before they are in
             with self._changed, as_os_errors():

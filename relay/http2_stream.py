@@ -6,13 +6,10 @@ from collections.abc import Callable
 from socket import SHUT_WR, socket
 
 from protocol.http2 import Http2Tunnel
-from relay.http2_errors import as_os_errors
+from relay.http2_errors import HALF_CLOSED_SECONDS, as_os_errors
 from relay.stream import CHUNK_BYTES, Stream
 
 CLOSE_SECONDS = 1.0
-# END_STREAM is a FIN (RFC 9113 section 8.5), but nghttpx for one does not pass it on to its own backend. So
-# much time has an answer to our last word; then the connection itself is half-closed, which ends the tunnel.
-HALF_CLOSED_SECONDS = 30.0
 
 
 class Http2Stream:
@@ -59,9 +56,7 @@ class Http2Stream:
         self._tunnel.end()
         with contextlib.suppress(OSError):
             await self._flush()
-        if self._giving_up is None:
-            loop = asyncio.get_running_loop()
-            self._giving_up = loop.call_later(HALF_CLOSED_SECONDS, self._end_below)
+        self._wait_for_end()
 
     def unread(self, data: bytes) -> None:
         self._unread = data + self._unread
@@ -81,6 +76,11 @@ class Http2Stream:
     def fileno_socket(self) -> socket:
         return self._below.fileno_socket()
 
+    def _wait_for_end(self) -> None:
+        """Begin to wait for the other end anew; the connection is half-closed when the wait is over."""
+        self._forget()
+        self._giving_up = asyncio.get_running_loop().call_later(HALF_CLOSED_SECONDS, self._end_below)
+
     def _end_below(self) -> None:
         with contextlib.suppress(OSError):
             self._below.fileno_socket().shutdown(SHUT_WR)
@@ -88,6 +88,7 @@ class Http2Stream:
     def _forget(self) -> None:
         if self._giving_up is not None:
             self._giving_up.cancel()
+            self._giving_up = None
 
     def _read_now(self, limit_bytes: int) -> bytes | None:
         with as_os_errors():
@@ -102,6 +103,8 @@ class Http2Stream:
             if is_enough():
                 return
             data = await self._below.read()
+            if data and self._giving_up is not None:
+                self._wait_for_end()
             with as_os_errors():
                 self._tunnel.receive_data(data)
         await self._flush()

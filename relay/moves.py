@@ -34,7 +34,8 @@ class Connect:
 
 @dataclass(frozen=True)
 class StartTls:
-    """Wrap the connection in TLS to this hop; answer with what ALPN has settled on, or None."""
+    """Wrap the connection in TLS to this hop; answer with what ALPN has settled on, or None, and the hop's
+    certificate (DER)."""
 
     hop: Hop
 

@@ -72,6 +72,7 @@ async def take_over(
     try:
         sock, early = await request.take_over()
     except BaseException:
+        # Cancelled, or the client has gone: the target was dialled for nobody
         stream.reset()
         raise
 

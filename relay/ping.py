@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,13 +79,21 @@ class Statistics:
 class Pinger:
     """Keeps one connection for all pings, and makes a new one for the next ping when it has died.
 
-    Args: wait_seconds: for the connection, and again for each answer.
+    Args: wait_seconds: for the connection, and again for each answer. stage_seconds: for single stages of
+        making the connection.
     """
 
-    def __init__(self, route: Route, key: Key, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        route: Route,
+        key: Key,
+        wait_seconds: float,
+        stage_seconds: Mapping[Stage, float] | None = None,
+    ) -> None:
         self._route = route
         self._key = key
         self._wait_seconds = wait_seconds
+        self._stage_seconds = stage_seconds
         self._packets: BlockingPackets | None = None
         self.statistics = Statistics()
         self.address = str(route.target.host)
@@ -140,7 +148,9 @@ class Pinger:
         return Answer(seq, size_bytes, milliseconds)
 
     def _connect(self) -> BlockingPackets:
-        stream = open_tunnel(self._route, timeout_seconds=self._wait_seconds)
+        stream = open_tunnel(
+            self._route, timeout_seconds=self._wait_seconds, stage_seconds=self._stage_seconds
+        )
         self._packets = BlockingPackets(stream, self._key, str(self._route.target))
         if not self._route.hops:
             # Through a proxy only the proxy knows the server's address

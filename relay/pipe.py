@@ -130,6 +130,16 @@ class TlsPipe:
         """What ALPN has settled on, after the handshake."""
         return self._core.alpn
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate (DER), after the handshake."""
+        return self._core.certificate
+
+    @property
+    def ended_without_close_notify(self) -> bool:
+        """Whether the peer's last word was none of TLS (RFC 8446 section 6.1): perhaps it was cut off."""
+        return self._core.ended_without_close_notify
+
     def set_deadline(self, monotonic_seconds: float | None) -> None:
         self._below.set_deadline(monotonic_seconds)
 
@@ -148,14 +158,7 @@ class TlsPipe:
 
     def poll(self) -> bytes | None:
         data, self._unread = self._unread, b""
-        if data:
-            return data
-        while (plaintext := self._core.decrypt()) is None:
-            ciphertext = self._below.poll()
-            if ciphertext is None:
-                return None
-            self._core.receive_data(ciphertext)
-        return plaintext
+        return data or self._core.poll(self._below.poll)
 
     def half_close(self) -> None:
         self._core.close_notify()

@@ -94,7 +94,7 @@ async def dial(
     except OSError as error:
         sock.close()
         return Dialled(_here(error.errno), {**evidence, "errno": _name(error.errno)})
-    except BaseException:
+    except BaseException:  # also cancelled: the caller has no socket yet that it could close
         sock.close()
         raise
     if word == "open":

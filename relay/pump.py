@@ -47,6 +47,7 @@ async def pump(
     try:
         return await pumping.run(look_seconds, half_closed_look_seconds, needs_bytes)
     except BaseException:
+        # Cancelled: both peers must see that the tunnel was cut, and not that it has ended
         await pumping.cancel()
         client.reset()
         target.reset()
@@ -172,5 +173,6 @@ async def reset_when_delivered(stream: Stream) -> None:
     try:
         await delivered
     except BaseException:
+        # Cancelled: it would go on watching a socket that its owner closes
         reset.cancel()
         raise

@@ -5,13 +5,17 @@ from enum import StrEnum
 
 
 class TunnelEnd(StrEnum):
-    """How a tunnel ended; "closed" is a FIN, named after the side whose end came first."""
+    """How a tunnel ended; "closed" is a FIN, named after the side whose end came first.
+
+    TARGET_UNHEARD: it said nothing for too long after the client's end, which a proxy perhaps kept to itself.
+    """
 
     CLIENT_CLOSED = "client-closed"
     TARGET_CLOSED = "target-closed"
     CLIENT_RESET = "client-reset"
     TARGET_RESET = "target-reset"
     TARGET_SILENT = "target-closed-at-once"
+    TARGET_UNHEARD = "target-unheard"
     FAULT_CLOSED = "fault-closed"
     FAULT_RESET = "fault-reset"
     STOPPED = "stopped"

@@ -12,7 +12,6 @@ its owner only (mode 0600).
 """
 
 import base64
-import binascii
 import json
 import os
 import time
@@ -28,6 +27,8 @@ VERSION = 1
 LIMIT_BYTES = 65_536
 MAX_CHUNKS = 1_024
 MAX_LINE_BYTES = 8 * LIMIT_BYTES
+MAX_RECORDINGS = 10_000
+MAX_FILE_BYTES = 64 * 2**20
 MAX_SECONDS = 10 * 365 * 86_400.0
 
 
@@ -48,6 +49,11 @@ class Direction:
             self.kept_bytes += len(kept)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether more came than was kept."""
+        return self.kept_bytes < self.size_bytes
+
+    @property
     def data(self) -> bytes:
         """All that was kept."""
         return b"".join(data for _, data in self.chunks)
@@ -56,7 +62,7 @@ class Direction:
         """For the file."""
         return {
             "bytes": self.size_bytes,
-            "cut": self.kept_bytes < self.size_bytes,
+            "cut": self.is_cut,
             "chunks": [[round(at, 6), base64.b64encode(data).decode()] for at, data in self.chunks],
         }
 
@@ -124,15 +130,19 @@ class RecordFile:
 
 def read_recordings(path: str, what: str = "--replay") -> list[Recording]:
     """What `RecordFile` has written. Raises: SettingsError with the line that cannot be read."""
-    found = []
+    found: list[Recording] = []
     try:
         with Path(path).open("rb") as file:
-            number = 0
             while line := file.readline(MAX_LINE_BYTES):
-                number += 1
-                found.append(_read(line, f"{what}: {path!a} line {number}"))
-    except OSError as error:
-        raise SettingsError(f"{what}: cannot read {path!a}: {error.strerror}") from None
+                found.append(_read(line, f"{what}: {path!a} line {len(found) + 1}"))
+                if len(found) > MAX_RECORDINGS or file.tell() > MAX_FILE_BYTES:
+                    limits = f"{MAX_RECORDINGS} recordings and {MAX_FILE_BYTES} bytes"
+                    raise SettingsError(f"{what}: {path!a} is too large; expected at most {limits}")
+    except (OSError, ValueError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{what}: cannot read {path!a}: {why}") from None
     if not found:
         raise SettingsError(f"{what}: {path!a} holds no recording")
     return found
@@ -148,7 +158,7 @@ def _read(line: bytes, where: str) -> Recording:
         if not all(isinstance(text, str) for text in (target, began, ended, *via)):
             raise TypeError
         return Recording(target, tuple(via), began, up, down, ended, float(fields["seconds"]))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         if isinstance(error, SettingsError):
             raise
         expected = "expected a line that relay tunnel --record wrote"

@@ -124,6 +124,9 @@ class Hop:
         http2: offer h2 by ALPN, and speak it where the proxy picks it.
         login: which schemes may log in, in which order, and how.
         timeout_seconds: for all that is said to this hop: TLS, login, and its answer to CONNECT.
+        looks_up_here: what it is asked for is looked up on this machine first, and named by its address.
+        binds_logins: NTLM and Negotiate say which certificate of the proxy we have seen (RFC 5929).
+        old_form: ask in HTTP/1.0 and without Host, as old clients do; some proxies want it so.
     """
 
     endpoint: Endpoint
@@ -139,6 +142,9 @@ class Hop:
     system_trust: bool = False
     http2: bool = False
     timeout_seconds: float | None = None
+    looks_up_here: bool = False
+    old_form: bool = False
+    binds_logins: bool = True
     login: LoginRules = LoginRules()  # noqa: RUF009 - frozen
 
     def __str__(self) -> str:

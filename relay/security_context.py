@@ -7,10 +7,11 @@ no part of `protocol`. A step may wait as long as the KDC does: run it where it 
 import importlib.util
 import logging
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from protocol.errors import AuthMalformed, LoginUnusable
+from relay.channel_binding import ChannelBinding
 from relay.kerberos_words import kerberos_code, kerberos_words
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Account:
         host: the proxy's name, for the ticket.
         service: the first part of the service's name (SPN), mostly HTTP.
         is_address: `host` is an address, for which there are no tickets.
+        binding: to the TLS connection, of which the proxy may demand it.
     """
 
     user: str | None
@@ -43,6 +45,7 @@ class Account:
     host: str
     service: str = "HTTP"
     is_address: bool = False
+    binding: ChannelBinding = field(default_factory=ChannelBinding)
 
     def __repr__(self) -> str:
         return f"Account({self.user!r}, password=<hidden>, {self.spn!r})"
@@ -100,7 +103,10 @@ def ntlm(account: Account) -> "Begun":
     """NTLM by itself, all in Python. Raises: LoginUnusable."""
     spnego = loaded_spnego()
     options = spnego.NegotiateOptions.use_ntlm
-    context = spnego.client(account.user, account.password, protocol="ntlm", options=options)
+    bindings = _bindings(spnego, account)
+    context = spnego.client(
+        account.user, account.password, protocol="ntlm", options=options, channel_bindings=bindings
+    )
     return context, context.step()
 
 
@@ -156,14 +162,21 @@ def _negotiate(spnego: Any, account: Account, login: Any) -> "Begun":
         service=account.service,
         protocol="negotiate",
         options=spnego.NegotiateOptions.use_negotiate,
+        channel_bindings=_bindings(spnego, account),
     )
     return context, context.step()
+
+
+def _bindings(spnego: Any, account: Account) -> Any:
+    data = account.binding.application_data
+    return None if data is None else spnego.channel_bindings.GssChannelBindings(application_data=data)
 
 
 def loaded_spnego() -> Any:
     """Return pyspnego, which is imported only when it is needed. Raises: LoginUnusable without it."""
     try:
         import spnego
+        import spnego.channel_bindings
     except ImportError:
         raise LoginUnusable("it needs pyspnego, which is not installed (pip install pyspnego)") from None
     # At DEBUG it logs every token, and a token is as good as a login for a while

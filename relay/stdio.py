@@ -18,7 +18,8 @@ def carry(stream: BlockingStream, near_in: int, near_out: int) -> TunnelEnd:
 
     Raises:  OSError of a write to `near_out`, but for BrokenPipeError; the far side gets a RST then.
     Returns: CLIENT_CLOSED when our input ended and nothing came back; TARGET_SILENT when the far side ended
-             before a byte had passed; else TARGET_CLOSED, TARGET_RESET, CLIENT_RESET.
+             before a byte had passed; TARGET_UNHEARD when it said nothing for too long after our end, where
+             the stream has a limit for that (HTTP/2); else TARGET_CLOSED, TARGET_RESET, CLIENT_RESET.
     """
     broken, input_ended = threading.Event(), threading.Event()
     sent_bytes = 0
@@ -45,8 +46,8 @@ def carry(stream: BlockingStream, near_in: int, near_out: int) -> TunnelEnd:
         if isinstance(near.error, BrokenPipeError):
             return TunnelEnd.CLIENT_RESET
         raise near.error from None
-    except OSError:
-        return TunnelEnd.TARGET_RESET
+    except OSError as error:
+        return _far_end(stream, error)
     if broken.is_set():
         return TunnelEnd.TARGET_RESET
     if has_answered:
@@ -54,6 +55,14 @@ def carry(stream: BlockingStream, near_in: int, near_out: int) -> TunnelEnd:
     if input_ended.is_set():
         return TunnelEnd.CLIENT_CLOSED
     return TunnelEnd.TARGET_CLOSED if sent_bytes else TunnelEnd.TARGET_SILENT
+
+
+def _far_end(stream: BlockingStream, error: OSError) -> TunnelEnd:
+    # The kernel's own ETIMEDOUT is a connection that broke; without errno the stream has stopped waiting
+    if isinstance(error, TimeoutError) and error.errno is None:
+        stream.reset()
+        return TunnelEnd.TARGET_UNHEARD
+    return TunnelEnd.TARGET_RESET
 
 
 class _NearBrokenError(Exception):

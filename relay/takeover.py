@@ -129,7 +129,7 @@ class _RequestHandler(RequestHandler):
         transport.abort()
         try:
             await asyncio.sleep(0)
-        except BaseException:
+        except BaseException:  # cancelled: the socket is ours by now, and nobody else would close it
             reset_socket(sock)
             raise
         return sock, early

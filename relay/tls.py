@@ -5,6 +5,7 @@ inside TLS alike.
 """
 
 import ssl
+from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
@@ -90,6 +91,11 @@ class TlsCore:
         """What ALPN has settled on, after the handshake; None when the peer does not know it."""
         return self._tls.selected_alpn_protocol()
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate (DER), verified or not, after the handshake."""
+        return self._tls.getpeercert(binary_form=True)
+
     def receive_data(self, data: bytes) -> None:
         """Take ciphertext from the peer; b"" says that it has ended."""
         with self._lock:
@@ -114,6 +120,18 @@ class TlsCore:
                 # Many proxies just close; the tunnelled protocol has framing of its own.
                 self.ended_without_close_notify = True
                 return b""
+
+    def poll(self, poll_below: Callable[[], bytes | None]) -> bytes | None:
+        """Plaintext that can be had without waiting, b"" at the end; None when nothing has come.
+
+        Args:   poll_below: gives ciphertext in the same way. Raises: ssl.SSLError, OSError.
+        """
+        while (plaintext := self.decrypt()) is None:
+            ciphertext = poll_below()
+            if ciphertext is None:
+                return None
+            self.receive_data(ciphertext)
+        return plaintext
 
     def encrypt(self, data: bytes) -> None:
         """Turn plaintext into ciphertext, to be fetched with `data_to_send()`."""

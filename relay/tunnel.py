@@ -99,11 +99,11 @@ class _Driver:
                 self._open().unread(data)
         return None
 
-    async def _start_tls(self, hop: Hop) -> str | None:
+    async def _start_tls(self, hop: Hop) -> tuple[str | None, bytes | None]:
         name = hop.server_name or hop.endpoint.host
         self._stream = wrapped = TlsStream(self._open(), client_context(hop), name)
         await wrapped.handshake()
-        return wrapped.alpn
+        return wrapped.alpn, wrapped.certificate
 
     async def _receive(self, remaining: float, grace_seconds: float | None) -> bytes | None:
         if grace_seconds is None:
@@ -187,6 +187,7 @@ async def connect(address: Address, limit_seconds: float) -> SocketStream:
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
+        # Also cancelled: the caller has no socket yet that it could close
         sock.close()
         raise
     return SocketStream(sock)

@@ -199,5 +199,6 @@ def _replace(path: Path, text: str, mode: int) -> None:
         os.chmod(name, mode)  # noqa: PTH101 - a name from mkstemp
         os.replace(name, real)  # noqa: PTH105
     except BaseException:
+        # Also at ^C: a half-written copy of the passwords must not stay behind
         os.unlink(name)  # noqa: PTH108
         raise

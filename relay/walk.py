@@ -5,16 +5,15 @@
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from protocol.errors import LoginUnusable, StreamTruncated, WireError
 from relay import __version__
+from relay.channel_binding import ChannelBinding
 from relay.failure import (
     DialFailed,
     Failure,
     PeerMisbehaved,
-    ProxyRefused,
     Reason,
     RelayError,
     Stage,
@@ -35,7 +34,6 @@ USER_AGENT = f"framework-relay/{__version__}"
 BODY_GRACE_SECONDS = 1.0
 # A 2xx that announces an HTML body: wait so long for the page before believing that it is a tunnel.
 PORTAL_GRACE_SECONDS = 0.5
-MAX_QUOTE_CHARACTERS = 320
 # A Kerberos library asks each server of a realm for some seconds, and goes round them a few times.
 TICKET_SECONDS = 20.0
 # A chain whose first proxy failed here was not reached; what fails later is an answer, and no other is tried.
@@ -63,8 +61,9 @@ def walk(route: Route, trace: Trace) -> Walk:
 
 
 def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
-    targets = [*(hop.endpoint for hop in route.hops), route.target][1:]
-    shakes = [_shake(hop, target) for hop, target in zip(route.hops, targets, strict=True)]
+    targets = yield from _targets(route, trace)
+    bindings = [ChannelBinding() for _ in route.hops]
+    shakes = [_shake(*each) for each in zip(route.hops, targets, bindings, strict=True)]
     while True:
         yield from dial(route, trace, ways_left)
         for index, (hop, target, shake) in enumerate(zip(route.hops, targets, shakes, strict=True)):
@@ -73,7 +72,7 @@ def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
 
                 yield from pass_socks(index, hop, target, trace)
                 continue
-            carrier = yield from _carrier(index, hop, trace)
+            carrier = yield from _carrier(index, hop, bindings[index], trace)
             through = yield from _pass(index, hop, str(target), shake, carrier, trace)
             if not through:
                 break
@@ -88,17 +87,36 @@ def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
                 shake.redialled()
 
 
-def _carrier(index: int, hop: Hop, trace: Trace) -> Generator[Command, Any, Carrier]:
+def _targets(route: Route, trace: Trace) -> Generator[Command, Any, list[Endpoint]]:
+    """What each hop is asked for: the next one, by its address where that hop is to be spared the lookup."""
+    asked = []
+    following = [*(hop.endpoint for hop in route.hops[1:]), route.target]
+    for hop, target in zip(route.hops, following, strict=False):
+        if hop.looks_up_here and hop.socks is None:
+            from relay.hop_socks import looked_up
+
+            asked.append((yield from looked_up(hop, target, trace)))
+        else:
+            asked.append(target)
+    return asked
+
+
+def _carrier(
+    index: int, hop: Hop, binding: ChannelBinding, trace: Trace
+) -> Generator[Command, Any, Carrier]:
     """TLS where the hop has it, and what carries the exchange then."""
     if hop.tls:
         with trace.step(Stage.TLS, str(hop), index, hop.timeout_seconds) as step:
-            step.evidence["alpn"] = alpn = yield StartTls(hop)
+            alpn, certificate = yield StartTls(hop)
+            step.evidence["alpn"] = alpn
+        if hop.binds_logins:
+            binding.bind(certificate)
         if alpn == "h2":
             return Http2Carrier(str(hop), index)
     return PlainCarrier()
 
 
-def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
+def _shake(hop: Hop, target: Endpoint, binding: ChannelBinding) -> "ConnectHandshake | None":
     """None: the hop does not speak HTTP."""
     if hop.socks is not None:
         return None
@@ -112,8 +130,11 @@ def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
         target=str(target),
         host=hop.endpoint.host,
         is_address=hop.endpoint.is_literal,
+        binding=binding,
     )
-    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True)
+    return ConnectHandshake(
+        str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True, old_form=hop.old_form
+    )
 
 
 def _pass(
@@ -162,12 +183,15 @@ def _ask(
     """One request and its reply. True: the tunnel goes on. False: a login or a new connection is needed."""
     peer = str(hop)
     body_ends = 0.0
+    head_bytes = 0
     with trace.step(Stage.PROXY, peer, index, hop.timeout_seconds) as step:
         while not shake.done:
             if request := shake.data_to_send():
+                head_bytes = len(request)
                 yield from carrier.send(request)
                 if shake.credentials_sent:
                     trace.limit_stage(Stage.LOGIN)
+                    _note_clear_text(hop, shake)
             if shake.awaits_body:
                 body_ends = body_ends or time.monotonic() + BODY_GRACE_SECONDS
                 data = yield from _receive_body(body_ends, carrier)
@@ -177,7 +201,8 @@ def _ask(
             try:
                 shake.receive_data(data)
             except StreamTruncated as error:
-                raise PeerMisbehaved(_truncated(error, peer, target, index)) from error
+                detail = f"instead of answering CONNECT {target}: {error}"
+                raise PeerMisbehaved(Failure(Stage.PROXY, Reason.CLOSED, peer, detail, index)) from error
             if shake.must_answer or shake.must_redial:
                 return False
         reply = shake.reply
@@ -186,10 +211,18 @@ def _ask(
         step.evidence["leniencies"] = reply.leniencies
         step.evidence |= shake.login.evidence
         if not reply.is_success:
-            failure = _evident(_refusal(reply, shake, peer, target, index), reply, hop)
-            raise ProxyRefused(failure, reply.status, reply.headers, reply.body)
+            from relay.hop_refusal import refused
+
+            raise refused(reply, shake, hop, target, index, head_bytes)
         yield from _begin_tunnel(reply, shake.leftover, carrier, peer, target, index)
     return True
+
+
+def _note_clear_text(hop: Hop, shake: "ConnectHandshake") -> None:
+    if shake.scheme_name == "Basic" and not hop.tls:
+        from relay.clear_text import note_clear_text
+
+        note_clear_text(str(hop), hop.endpoint.host)
 
 
 def _begin_tunnel(
@@ -205,13 +238,6 @@ def _begin_tunnel(
         raise PeerMisbehaved(Failure(Stage.PROXY, Reason.PORTAL, peer, detail, index))
     if leftover:
         yield Unread(leftover)
-
-
-def _evident(failure: Failure, reply: "Reply", hop: Hop) -> Failure:
-    """The same failure with what the proxy said, and no secret that it repeated."""
-    from relay.hop_evidence import answered, redacted
-
-    return replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
 
 
 def _receive_body(ends: float, carrier: Carrier) -> Generator[Command, Any, bytes]:
@@ -232,56 +258,3 @@ def _page_in(leftover: bytes) -> str | None:
 
     found = resembles(leftover)
     return found if found in ("an HTML page", "an HTTP reply") else None
-
-
-def _truncated(error: StreamTruncated, peer: str, target: str, index: int) -> Failure:
-    detail = f"instead of answering CONNECT {target}: {error}"
-    return Failure(Stage.PROXY, Reason.CLOSED, peer, detail, index)
-
-
-def _refusal(reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, index: int) -> Failure:
-    """Say in words what a non-2xx reply means, with the proxy's own words behind it."""
-    stage, status = Stage.PROXY, reply.status
-    if status == 407 or (status == 401 and shake.credentials_sent):
-        stage = Stage.LOGIN
-        if shake.refused_credentials:
-            reason, words = Reason.LOGIN_REFUSED, f"{_refused_words(shake)} not accepted"
-        else:
-            reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply)
-        words += "".join(f"; {obstacle}" for obstacle in shake.login.obstacles)
-    elif 300 <= status < 400:
-        where = _clean(reply.header("location") or "nowhere")
-        reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
-    elif status in (405, 501):
-        reason, words = Reason.NO_CONNECT, "it does not do CONNECT: a web server, or CONNECT is off"
-    elif status >= 500:
-        reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
-    else:
-        reason, words = Reason.DENIED, "its policy does not allow it"
-    evidence = _own_words(reply)
-    detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
-    return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
-
-
-def _refused_words(shake: "ConnectHandshake") -> str:
-    if shake.scheme_name == "Negotiate" and shake.login.mechanism == "kerberos":
-        return "the Kerberos ticket was"
-    return "user or password were"
-
-
-def _offers(reply: "Reply") -> str:
-    offered = [_clean(value.split(",")[0].split(" ")[0]) for value in reply.all("proxy-authenticate")]
-    return f", offered: {', '.join(offered)}" if offered else " but offers no way to log in"
-
-
-def _own_words(reply: "Reply") -> str:
-    for name in ("Proxy-Status", "X-Squid-Error"):
-        if value := reply.header(name):
-            return f"{name}: {_clean(value)}"
-    return ""
-
-
-def _clean(text: str) -> str:
-    """What a peer said, fit for a terminal: printable, one line, bounded."""
-    kept = "".join(c if c.isprintable() else " " for c in text)
-    return kept if len(kept) <= MAX_QUOTE_CHARACTERS else kept[: MAX_QUOTE_CHARACTERS - 3] + "..."

@@ -69,6 +69,24 @@ def documentation_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.body[0].end_lineno or 0) - node.body[0].lineno + 1
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_broad_except_gives_its_reason(path: Path) -> None:
+    """Whoever catches every exception says why, in a comment at the line or below it."""
+    lines = path.read_text("utf-8").splitlines()
+    silent = []
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, ast.ExceptHandler) and is_broad(node):
+            first = lines[node.lineno - 1 : node.body[0].lineno]
+            if not any("#" in line for line in first):
+                silent.append(f"line {node.lineno}")
+    assert [] == silent
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type
+    return caught is None or (isinstance(caught, ast.Name) and caught.id in ("Exception", "BaseException"))
+
+
 @pytest.mark.parametrize(("pattern", "what"), FOREIGN.items(), ids=FOREIGN.values())
 def test_the_project_holds_nothing_foreign(pattern: str, what: str) -> None:
     """No file has a path of somebody's machine, a registry's address, or a word that is foreign here."""

@@ -15,15 +15,15 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding",
-     "journal", "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics", "own_loop",
-     "persona_words", "pipes", "pump_end", "questions", "quoted", "reading", "tls", "tunnel_loop",
-     "vanished"},
+    {"aside", "c_parser", "cause", "channel_binding", "clear_text", "deadlines", "dial", "evidence",
+     "failure", "fault", "finding", "journal", "kerberos_words", "line_log", "log_format", "login",
+     "login_hashes", "metrics", "own_loop", "persona_words", "pipes", "pump_end", "questions", "quoted",
+     "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
      "fault_end", "foreign", "host_guard", "http2_errors", "kerberos_ticket", "keys", "link", "list_file",
-     "lookup", "operations", "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings",
-     "stream", "toml_table", "trace", "turned_away"},
+     "lookup", "operations", "pipe", "probe", "race", "reconnection", "recording", "refusal", "resetting",
+     "siblings", "stream", "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
      "packet_stream", "persona_reply", "probe_metrics", "pump", "recorded_stream", "refused", "report",
@@ -38,12 +38,12 @@ LAYERS = (
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports"},
     {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier",
-     "hop_dial", "hop_socks", "pac", "request_head", "toxic_proxy", "workers"},
+     "hop_dial", "hop_refusal", "hop_socks", "pac", "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "persona_plain", "places", "probe_request", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
-    {"blocking_client", "check", "client_request", "dialler", "forward", "framework_client",
-     "persona_gate", "ping", "plain_port"},
+    {"blocking_client", "blocking_framework_client", "check", "client_request", "dialler", "forward",
+     "framework_client", "persona_gate", "ping", "plain_port", "replay"},
     {"admission", "checks", "exchange", "login_gate", "login_steps", "outcomes", "persona_way",
      "profile_access", "takeover"},
     {"absolute_form", "gatekeeper", "profile_login", "survey"},

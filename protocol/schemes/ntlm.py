@@ -19,22 +19,18 @@ class Ntlm:
 
     def __init__(self, new_context: Callable[[], TokenContext]) -> None:
         self._exchange = TokenExchange(self.name, new_context)
-        self._is_begun = False
 
     def __repr__(self) -> str:
         return "Ntlm(<hidden>)"
 
     @property
     def has_said_secret(self) -> bool:
-        """Whether the third message has gone out; the first has nothing of the password."""
-        return self._exchange.steps > 1
+        """Whether the third message has gone out."""
+        return self._exchange.has_said_secret
 
     def step(self, challenges: Sequence[Challenge]) -> str | None:
         """Give the first message, then the one that answers the proxy's; None after that."""
-        if not self._is_begun:
-            self._is_begun = True
-            return self._exchange.begin()
-        return None if self.has_said_secret else self._exchange.go_on(challenges)
+        return self._exchange.step(challenges)
 
     def again(self) -> str | None:
         """Give a first message: every connection is logged in by itself."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from relay.catalogue import causes
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_key_option, add_proxy_options, route_of, seconds
+from relay.commands.options import Parser, add_key_option, add_proxy_options, count, route_of, seconds
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
 from relay.finding import Findings, RecordMalformed, read_findings
@@ -30,6 +30,12 @@ def run(arguments: Sequence[str], program: str) -> int:
     import relay.reports  # noqa: F401 - enters every form of report into REPORTS
 
     options = _parser(program).parse_args(arguments)
+    if options.replay is not None:
+        from relay.commands.check_replay import run_replay
+
+        return run_replay(options)
+    if options.recording is not None:
+        raise SettingsError("--recording: only with --replay FILE")
     reports = [_report_of(value) for value in options.report]
     if (options.target is None) == (options.saved is None):
         raise SettingsError("expected either HOST:PORT to check, or --from FILE to judge what was saved")
@@ -71,6 +77,12 @@ def _parser(program: str) -> Parser:
     parser.add_argument(
         "--from", dest="saved", metavar="FILE", help="judge a saved JSON report; nothing is sent"
     )
+    parser.add_argument(
+        "--replay", metavar="FILE",
+        help="say again what `relay tunnel --record FILE` has kept, to HOST:PORT or the recorded target, "
+        "directly and through -x, and compare length and time of the replies",
+    )  # fmt: skip
+    parser.add_argument("--recording", type=count, metavar="N", help="the Nth in that file")
     return parser
 
 

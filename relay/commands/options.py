@@ -150,6 +150,14 @@ def _completed(given: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop
     return hops
 
 
+def add_limit_option(parser: argparse.ArgumentParser) -> None:
+    """--limit, repeatable."""
+    parser.add_argument(
+        "--limit", type=stage_limit, action="append", default=[], metavar="STAGE=SECONDS",
+        help="of one stage of making a connection: resolve, connect, tls, proxy, login; repeat for more",
+    )  # fmt: skip
+
+
 def add_key_option(parser: argparse.ArgumentParser) -> None:
     """--key-file."""
     parser.add_argument(

@@ -9,7 +9,16 @@ from typing import Any, NoReturn
 
 from relay import __version__
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_key_option, add_proxy_options, count, port, route_of, seconds
+from relay.commands.options import (
+    Parser,
+    add_key_option,
+    add_limit_option,
+    add_proxy_options,
+    count,
+    port,
+    route_of,
+    seconds,
+)
 from relay.failure import SettingsError
 from relay.keys import load_key
 from relay.ping import Answer, Pinger
@@ -25,7 +34,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     if target.port == 0:
         raise SettingsError(f"HOST: port 0 in {options.host!r}; expected 1 to {MAX_PORT}")
     route = route_of(options, target)
-    pinger = Pinger(route, load_key(options.key_file), options.wait)
+    pinger = Pinger(route, load_key(options.key_file), options.wait, dict(options.limit))
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _json(pinger, route, options) if options.json else _lines(pinger, route, options, program)
@@ -52,6 +61,7 @@ def _parser(program: str) -> Parser:
         "-W", "--wait", type=seconds, default=10.0, metavar="SECONDS",
         help="for the connection, and for each answer (default 10)",
     )  # fmt: skip
+    add_limit_option(parser)
     add_proxy_options(parser)
     add_key_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, no lines")

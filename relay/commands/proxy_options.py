@@ -20,6 +20,9 @@ _FIELDS = {
     "--proxy-insecure": "verify",
     "--proxy-http2": "http2",
     "--proxy-timeout": "timeout_seconds",
+    "--proxy-lookup-here": "looks_up_here",
+    "--proxy-old-form": "old_form",
+    "--proxy-unbound": "binds_logins",
 }
 
 
@@ -62,6 +65,12 @@ def add_hop_options(parser: argparse.ArgumentParser) -> None:
     add("--proxy-http2", "offer HTTP/2 to an https:// proxy, and use it if it agrees", nargs=0, const=True)
     add("--proxy-timeout", "for each step with it: connection, TLS, login and answer", metavar="SECONDS",
         type=seconds)  # fmt: skip
+    add("--proxy-lookup-here", "look up here what it is asked for, and name the address", nargs=0, const=True)
+    add("--proxy-old-form", "ask it in HTTP/1.0 and without Host, as old clients do", nargs=0, const=True)
+    add(
+        "--proxy-unbound", "do not bind NTLM and Negotiate to its certificate: another machine does its TLS",
+        nargs=0, const=False,
+    )  # fmt: skip
 
 
 def with_options(hops: Sequence[Hop], given: Sequence[tuple[int, str, Any]]) -> list[Hop]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, add_proxy_options, count, route_of, seconds, stage_limit
+from relay.commands.options import Parser, add_limit_option, add_proxy_options, count, route_of, seconds
 from relay.failure import RelayError, SettingsError
 from relay.route import MAX_PORT, Endpoint, Route
 
@@ -82,7 +82,8 @@ def _stdio(route: Route, options: Any, program: str) -> int:
     if words := _words(end, route):
         line = json.dumps({"ended": str(end), "words": words})
         print(line if options.json else f"{program}: tunnel: {words}", file=sys.stderr)
-    return EXIT_GOOD if end in (TunnelEnd.TARGET_CLOSED, TunnelEnd.CLIENT_CLOSED) else EXIT_BAD
+    is_good = end in (TunnelEnd.TARGET_CLOSED, TunnelEnd.CLIENT_CLOSED, TunnelEnd.TARGET_UNHEARD)
+    return EXIT_GOOD if is_good else EXIT_BAD
 
 
 def _words(end: str, route: Route) -> str:
@@ -90,6 +91,8 @@ def _words(end: str, route: Route) -> str:
     far = f"{route.target} or a proxy before it" if route.hops else str(route.target)
     if end == "target-reset":
         return f"{far} reset the connection"
+    if end == "target-unheard":
+        return f"nothing came from {far} for too long after our end: a proxy perhaps keeps it to itself"
     if end == "target-closed-at-once":
         return f"{far} closed the connection at once: the target was perhaps never reached"
     if end == "client-closed" and route.hops:
@@ -104,6 +107,8 @@ def _line(carried: "Carried", is_verbose: bool) -> str:
     up, down = carried.counters.up, carried.counters.down
     is_plain = carried.ended == "client-closed" and (down or not up)
     words = "" if is_plain else _words(carried.ended, carried.route)
+    if carried.close_notify_missing and is_verbose:
+        words += ("; " if words else "") + "TLS ended without close_notify: perhaps it was cut off"
     if words or is_verbose or carried.ended not in ("client-closed", "target-closed"):
         line = f"{carried.ended}: {up} bytes up, {down} down in {carried.seconds:.3f} s"
         return f"{carried.peer} {line}" + (f"; {words}" if words else "")
@@ -120,6 +125,7 @@ def _as_json(carried: "Carried") -> str:
             "bytes_up": carried.counters.up,
             "bytes_down": carried.counters.down,
             "seconds": round(carried.seconds, 6),
+            "close_notify_missing": carried.close_notify_missing,
             "failure": None if carried.failure is None else carried.failure.as_dict(),
         }
     )
@@ -223,10 +229,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="to open one tunnel (default 30)"
     )
-    parser.add_argument(
-        "--limit", type=stage_limit, action="append", default=[], metavar="STAGE=SECONDS",
-        help="of one stage of it: resolve, connect, tls, proxy, login; repeat for more",
-    )  # fmt: skip
+    add_limit_option(parser)
     parser.add_argument(
         "--max-connections", type=count, default=DEFAULT_MAX_CONNECTIONS, metavar="N",
         help="reset what comes beyond so many at once (default %(default)s)",

@@ -215,8 +215,8 @@ def test_a_proxy_that_does_not_help(ping: Ping, server: Endpoint) -> None:
     """With a proxy the sentence names the proxy's stage: it is silent, not there, or cannot reach HOST."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         gone = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        words = "did not answer in time (after 0.1 s, the limit for all)"
-        assert f"proxy: {gone} {words}" == told_of(ping, "-W", "0.1", "-x", gone, server)
+        words = "did not answer in time (after 1.5 s, the limit for all)"
+        assert f"proxy: {gone} {words}" == told_of(ping, "-W", "1.5", "-x", gone, server)
     assert told_of(ping, "-x", gone, server).startswith(f"connect: {gone} refused the connection")
     with beside(lambda: ConnectProxy((FREE,))) as proxy:
         said = told_of(ping, "-x", proxy.endpoint, "127.0.0.1:1")
@@ -253,3 +253,12 @@ def test_a_refused_login_is_not_tried_again(ping: Ping) -> None:
     assert (1, 1) == (status, len(err.splitlines()))
     assert "user or password were not accepted" in err
     assert "1 packets transmitted, 0 received, 100% packet loss" in out
+
+
+def test_a_stage_has_its_own_limit(ping: Ping) -> None:
+    """--limit ends it long before -W would, and the sentence names that limit."""
+    with ScriptedProxy(lambda played: (played.head(), played.wait_for_end())) as proxy:
+        words = ["-c", 1, "--limit", "proxy=0.2", "-x", f"http://{proxy.endpoint}"]
+        status, _, err = ping(*words, "dest.example")
+    assert 1 == status
+    assert "after 0.2 s, the limit for proxy" in err

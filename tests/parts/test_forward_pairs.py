@@ -11,7 +11,15 @@ import pytest
 
 from relay.failure import SettingsError
 from relay.forward import Forwarder
-from relay.recording import LIMIT_BYTES, MAX_CHUNKS, Direction, RecordFile, Recording, read_recordings
+from relay.recording import (
+    LIMIT_BYTES,
+    MAX_CHUNKS,
+    MAX_LINE_BYTES,
+    Direction,
+    RecordFile,
+    Recording,
+    read_recordings,
+)
 from relay.route import Endpoint, Hop, Route
 from tests.parts.test_forward import FREE, Ended, far_end
 from tests.path.ends import FIN, RST, connected, read_to_end
@@ -156,6 +164,8 @@ def test_a_recording_is_bounded(tmp_path: Path) -> None:
         b"\xff\xfe",
         b'{"version": 2}',
         b'"text"',
+        b"{" + b" " * MAX_LINE_BYTES + b"}",
+        Recording("far:1").as_line().replace('"bytes": 0', '"bytes": 1e999').encode(),
         b'{"version":1,"target":1,"via":[],"began":"","ended":"","seconds":0,"up":{},"down":{}}',
         Recording("far:1", up=Direction([(-1.0, b"x")])).as_line().encode(),
         Recording("far:1").as_line().replace('"chunks": []', '"chunks": [[0, "!"]]').encode(),
@@ -167,3 +177,16 @@ def test_what_is_no_recording(tmp_path: Path, line: bytes) -> None:
     path.write_bytes(line)
     with pytest.raises(SettingsError, match=r"\A--replay: '.*record'"):
         read_recordings(str(path))
+
+
+def test_a_file_with_too_many_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused by count and by size, before all of it is in memory; so is a path that cannot be one."""
+    path = tmp_path / "record"
+    path.write_text((Recording("far:1").as_line() + "\n") * 3)
+    for limit in ("MAX_RECORDINGS", "MAX_FILE_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"relay.recording.{limit}", 2)
+            with pytest.raises(SettingsError, match="is too large; expected at most"):
+                read_recordings(str(path))
+    with pytest.raises(SettingsError, match="cannot read"):
+        read_recordings("a\0b")

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+from typing import Any
 
 import pytest
 
@@ -155,8 +156,8 @@ def test_a_reset_before_the_first_ping_is_one_lost_ping(monkeypatch: pytest.Monk
     async def reset(peer: Conversed) -> None:
         peer.reset()
 
-    def open_and_wait(route: Route, *, timeout_seconds: float) -> BlockingStream:
-        stream = open_tunnel(route, timeout_seconds=timeout_seconds)
+    def open_and_wait(route: Route, **limits: Any) -> BlockingStream:
+        stream = open_tunnel(route, **limits)
         poll = select.poll()
         poll.register(stream.fileno_socket(), 0)  # POLLHUP and POLLERR are always told
         assert poll.poll(10_000)

@@ -2,15 +2,24 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from relay.route import Endpoint
-from tests.path.real import Daemon, Tool, daemon, folder, free_endpoint
+from tests.path.real import Daemon, Tool, daemon, folder, free_endpoint, is_root
 
 DANTE_SOURCE = "127.0.0.5"
 MICROSOCKS_SOURCE = "127.0.0.6"
 """Where their connections to targets come from."""
 
 USER, PASSWORD = "relay", "let me: in@once"
+
+PASSWORD_HASH = (
+    "$6$loopback$JBfERBWphcFN9pH6Go8MQ/s7meGH1gWn9NycgWzl/edFwvDA"
+    "0tOF9c6BVAqDwdd4DBeuDH9wdc4t1Fzn6reB4/"
+)
+"""As `openssl passwd -6 -salt loopback` makes it."""
 
 
 @contextlib.contextmanager
@@ -27,7 +36,7 @@ def microsocks(tool: Tool, *, login: bool = False) -> Iterator[Daemon]:
 
 @contextlib.contextmanager
 def dante(tool: Tool, *, login: bool = False, deny_port: int | None = None) -> Iterator[Daemon]:
-    """SOCKS 4 and 5; its logins are those of the system, so with `login` nobody gets in."""
+    """SOCKS 4 and 5; its logins are those of the system, which with `login` has one user for it alone."""
     program = tool("danted", "dante-server")
     endpoint = free_endpoint()
     method = "username" if login else "none"
@@ -46,8 +55,23 @@ def dante(tool: Tool, *, login: bool = False, deny_port: int | None = None) -> I
             *rules,
         ]
         (place / "dante.conf").write_text("\n".join(lines) + "\n")
-        with daemon([program, "-f", f"{place}/dante.conf", "-p", f"{place}/pid"], endpoint, place) as running:
+        start = [program, "-f", f"{place}/dante.conf", "-p", f"{place}/pid"]
+        if login:
+            if not is_root():
+                pytest.skip("a user of dante's alone needs root, as its server does")
+            start = [*_with_a_user(tool, place), *start]
+        with daemon(start, endpoint, place) as running:
             yield running
+
+
+def _with_a_user(tool: Tool, place: Path) -> list[str]:
+    """What begins a command that finds a user of this system, and nobody else does: in a mount namespace."""
+    passwd = Path("/etc/passwd").read_text("utf-8")
+    (place / "passwd").write_text(f"{passwd}{USER}:x:64999:64999::/nonexistent:/usr/sbin/nologin\n")
+    (place / "shadow").write_text(f"{USER}:{PASSWORD_HASH}:20000:0:99999:7:::\n")
+    mounts = " && ".join(f"mount --bind {place}/{name} /etc/{name}" for name in ("passwd", "shadow"))
+    unshare = [tool("unshare", "util-linux"), "--mount", "--propagation", "private"]
+    return [*unshare, "sh", "-c", f'{mounts} && exec "$@"', "sh"]
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from tests.path.conftest import LOOPBACK, FarEnd
 from tests.path.ends import FIN, RST, connected, end_of, read_to_end
 from tests.path.origin import digest, digest_after_end, echo_counted, some_bytes, tcp_server
 from tests.path.real import (
+    SCRIPTS,
     Daemon,
     RelayCommand,
     Tool,
@@ -224,6 +225,28 @@ async def test_pairs_and_a_record(squid: Daemon, far: FarEnd, tmp_path: Path) ->
     assert (88, 88) == (len(found.up.data), len(found.down.data))
     assert (str(target), (squid.url,)) == (found.target, found.via)
     assert "relay tunnel: 1 connections, 0 failed; 88 bytes up, 88 down\n" in local.stderr
+
+
+async def test_a_recorded_client_is_replayed(squid: Daemon, far: FarEnd, tmp_path: Path) -> None:
+    """TMSS10Ping is recorded; said again directly and through squid its replies are the same, by the journal
+    too; through a proxy that cuts the answer they are not, and the JSON says how far they came."""
+    file = str(tmp_path / "record")
+    with tunnel(far.server.endpoint, "--record", file) as local:
+        ran = await ping("-c", "2", "-i", "0.01", str(local.endpoint))
+        assert 0 == ran.status, ran.stderr
+    await far.record()
+    ran = await run(SCRIPTS / "relay", "check", "--replay", file, "-x", squid.url)
+    assert (0, "") == (ran.status, ran.stderr), ran.text
+    assert ["direct: same", f"{squid.url}: same"] == re.findall(r"^(\S+: \w+): every", ran.text, re.MULTILINE)
+    assert 4 == ran.text.count("\n  44 bytes after")
+    replayed = [await far.record() for _ in range(2)]
+    assert [2, 2] == [record.pings for record in replayed]
+    assert {"127.0.0.1", peers.SQUID_SOURCE} == {record.peer.rpartition(":")[0] for record in replayed}
+    with relay_command("proxy", "--fault", "limit_data:limit_bytes=60") as cutting:
+        ran = await run(SCRIPTS / "relay", "check", "--replay", file, "-x", cutting.url, "--json")
+    ways = json.loads(ran.text)["ways"]
+    assert (1, ["same", "closed"]) == (ran.status, [way["outcome"] for way in ways]), ran.text
+    assert [44, 44] == [reply["recorded_bytes"] for reply in ways[1]["replies"]]
 
 
 async def test_failures_as_json(closed_port: Endpoint, far: FarEnd) -> None:

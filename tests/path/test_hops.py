@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,10 +15,12 @@ import trustme
 from protocol.packet import Packet
 from relay.blocking import BlockingPackets, open_tunnel
 from relay.framework_client import FrameworkClient
+from relay.pump_end import TunnelEnd
 from relay.route import Endpoint, Hop, Route
+from relay.stdio import carry
 from tests.path import hop_peers, peers
 from tests.path.conftest import FarEnd
-from tests.path.origin import some_bytes
+from tests.path.origin import some_bytes, tcp_server
 from tests.path.real import SCRIPTS, Daemon, Ran, Tool, ping, relay_command, run
 from tests.path.test_real_proxies import failing_ping
 
@@ -154,7 +157,7 @@ async def test_a_wrong_socks_password_is_tried_once(tool: Tool, far: FarEnd) -> 
     with hop_peers.dante(tool, login=True) as running:
         url = f"socks5h://{login_of('guess7')}@{running.endpoint}"
         ran = await ping("-P", far.port, "-c", "4", "-i", "0.01", "-x", url, far.host)
-        attempts = running.text("dante.log").count("could not access user")
+        attempts = running.text("dante.log").count("password authentication failed for user")
         logged = running.text("dante.log")
     assert 1 == ran.status
     assert f"login: socks5h://{running.endpoint} answered 1 to SOCKS5 CONNECT" in ran.stderr
@@ -346,6 +349,31 @@ async def test_ssh_through_a_chain(
         "-p", str(where.port), f"{sshd.user}@{where.host}", "cat", stdin=body,
     )  # fmt: skip
     assert (0, body) == (ran.status, ran.stdout), ran.stderr
+
+
+async def test_a_proxy_that_drops_our_last_word_does_not_hold_up_stdio(
+    start: Callable[[str], tuple[str, str]], certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nghttpx keeps our END_STREAM to itself: what came is given, and the wait has an end that is told."""
+    monkeypatch.setattr("relay.http2_pipe.HALF_CLOSED_SECONDS", 0.5)
+    url, _ = start("nghttpx")
+
+    async def answer_and_wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        await reader.read()
+
+    def piped(target: Endpoint) -> tuple[TunnelEnd, bytes]:
+        stream = open_tunnel(Route(target, (replace(Hop.parse(url), ca_file=certificates.ca, http2=True),)))
+        with contextlib.ExitStack() as stack:
+            ends = [descriptor for _ in range(2) for descriptor in os.pipe()]
+            for descriptor in (ends[0], ends[2], ends[3]):
+                stack.callback(os.close, descriptor)
+            os.write(ends[1], b"hello")
+            os.close(ends[1])
+            return carry(stream, ends[0], ends[3]), os.read(ends[2], 100)
+
+    async with tcp_server(answer_and_wait) as target:
+        assert (TunnelEnd.TARGET_UNHEARD, b"hello") == await asyncio.to_thread(piped, target)
 
 
 @pytest.mark.parametrize("kind", ["nghttpx", "microsocks", "stunnel"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+import trustme
 
 import relay.blocking
 import relay.tunnel
@@ -243,6 +244,27 @@ async def test_a_ticket_gets_through(
     evidence = trace.steps[-1].evidence
     assert ("Negotiate", "kerberos") == (evidence["login"], evidence["mechanism"])
     assert [("407", "-"), ("200", guarded.known_as)] == guarded.requests()
+
+
+async def test_a_ticket_bound_to_a_certificate(
+    as_client: login_peers.Realm,
+    stack: ExitStack,
+    tool: Tool,
+    pinged: Ping,
+    far: FarEnd,
+    certificate: bytes,
+    authority: trustme.CA,
+) -> None:
+    """At an https:// proxy the ticket's proof names its certificate; squid, which demands none, takes it."""
+    as_client.kinit()
+    auth = as_client.squid_negotiate
+    proxy = stack.enter_context(peers.squid(tool, auth=auth, certificate=certificate, **as_client.service))
+    ca_file = stack.enter_context(authority.cert_pem.tempfile())
+    trace = Trace(SECONDS)
+    hop = Hop(proxy.endpoint, tls=True, ca_file=ca_file, login=KERBEROS)
+    await pinged(Route(far.server.endpoint, (hop,)), trace)
+    assert peers.SQUID_SOURCE == (await far.record()).peer.rpartition(":")[0]
+    assert "kerberos" == trace.steps[-1].evidence["mechanism"]
 
 
 async def test_a_password_gets_a_ticket(

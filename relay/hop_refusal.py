@@ -1,0 +1,80 @@
+"""What the refusal of a proxy means, in our words, with its own words behind them."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from relay.failure import Failure, ProxyRefused, Reason, Stage
+from relay.hop_evidence import answered, redacted, without_secrets
+from relay.route import Hop
+
+if TYPE_CHECKING:
+    from protocol.connect import ConnectHandshake, Reply
+
+MAX_QUOTE_CHARACTERS = 320
+# What servers take by default: 8 KiB of a field or a head (Apache, nginx). Below, it is not the size.
+LARGE_HEAD_BYTES = 8_000
+
+
+def refused(
+    reply: "Reply", shake: "ConnectHandshake", hop: Hop, target: str, index: int, head_bytes: int
+) -> ProxyRefused:
+    """The error for a reply outside 2xx, without any secret that the proxy repeated.
+
+    Args: head_bytes: of the request that was refused.
+    """
+    reply = without_secrets(reply, hop)
+    failure = _failure(reply, shake, str(hop), target, index, head_bytes)
+    failure = replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
+    return ProxyRefused(failure, reply.status, reply.headers, reply.body)
+
+
+def _failure(
+    reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, index: int, head_bytes: int
+) -> Failure:
+    stage, status = Stage.PROXY, reply.status
+    if status == 407 or (status == 401 and shake.credentials_sent):
+        stage = Stage.LOGIN
+        if shake.refused_credentials:
+            reason, words = Reason.LOGIN_REFUSED, f"{_refused_words(shake)} not accepted"
+        else:
+            reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply)
+        words += "".join(f"; {obstacle}" for obstacle in shake.login.obstacles)
+    elif status in (400, 413, 431) and shake.credentials_sent and head_bytes > LARGE_HEAD_BYTES:
+        stage, reason = Stage.LOGIN, Reason.DENIED
+        words = f"it takes no head of {head_bytes} bytes, most of them the {shake.scheme_name} login"
+    elif 300 <= status < 400:
+        where = _clean(reply.header("location") or "nowhere")
+        reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
+    elif status in (405, 501):
+        reason, words = Reason.NO_CONNECT, "it does not do CONNECT: a web server, or CONNECT is off"
+    elif status >= 500:
+        reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
+    else:
+        reason, words = Reason.DENIED, "its policy does not allow it"
+    evidence = _own_words(reply)
+    detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
+    return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
+
+
+def _refused_words(shake: "ConnectHandshake") -> str:
+    if shake.scheme_name == "Negotiate" and shake.login.mechanism == "kerberos":
+        return "the Kerberos ticket was"
+    return "user or password were"
+
+
+def _offers(reply: "Reply") -> str:
+    offered = [_clean(value.split(",")[0].split(" ")[0]) for value in reply.all("proxy-authenticate")]
+    return f", offered: {', '.join(offered)}" if offered else " but offers no way to log in"
+
+
+def _own_words(reply: "Reply") -> str:
+    for name in ("Proxy-Status", "X-Squid-Error"):
+        if value := reply.header(name):
+            return f"{name}: {_clean(value)}"
+    return ""
+
+
+def _clean(text: str) -> str:
+    """What a peer said, fit for a terminal: printable, one line, bounded."""
+    kept = "".join(c if c.isprintable() else " " for c in text)
+    return kept if len(kept) <= MAX_QUOTE_CHARACTERS else kept[: MAX_QUOTE_CHARACTERS - 3] + "..."

@@ -1,0 +1,144 @@
+"""A planted password is in no output of any command, whatever login it is for and the proxy repeats."""
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+import relay.commands
+import relay.reports
+from relay.report import REPORTS
+from tests.parts.scripted_proxy import Played, ScriptedProxy
+
+USER, PASSWORD = "LAB\\ada", "planted p\u00e4ssword 7"
+
+Scan = Callable[[str], list[str]]
+
+
+def encoded(password: str, user: str) -> list[str]:
+    """The password in every writing in which it may turn up."""
+    found = {password, quote(password), quote_plus(password), json.dumps(password)[1:-1]}
+    found.add(ascii(password)[1:-1])
+    # As a field of a head is read, octet by octet
+    read = password.encode().decode("latin-1")
+    found |= {read, json.dumps(read)[1:-1]}
+    for charset in ("utf-8", "latin-1", "utf-16-le"):
+        octets = password.encode(charset)
+        found |= {octets.hex(), repr(octets)[2:-1], base64.b64encode(octets).decode().rstrip("=")}
+        found.add(base64.b64encode(f"{user}:".encode(charset) + octets).decode().rstrip("="))
+        # Inside a longer Base64 text, at each of the three places where it may begin
+        for before in range(3):
+            code = base64.b64encode(bytes(before) + octets)
+            found.add(code[4 if before else 0 : len(code) // 4 * 4 - 4].decode())
+    return sorted(found)
+
+
+SECRETS = encoded(PASSWORD, USER)
+
+
+def test_the_scan_finds_what_it_looks_for() -> None:
+    """In any Base64 text too, wherever the password stands in it."""
+    for before in ("", "x", "xy", f"{USER}:"):
+        shown = base64.b64encode(f"{before}{PASSWORD} and more".encode()).decode()
+        assert [secret for secret in SECRETS if secret in shown], before
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """All that was printed and logged, with logging wide open."""
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    logging.getLogger().addHandler(handler)
+    monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
+    yield lambda: "\n".join([*capfd.readouterr(), log.getvalue()])
+    logging.getLogger().removeHandler(handler)
+
+
+def repeats(scheme: str, status: bytes = b"407 Log in") -> Callable[[Played], None]:
+    """A proxy that refuses, and shows our own head, and the password, wherever it may say something."""
+
+    def scene(played: Played) -> None:
+        while True:
+            head = played.head()
+            said = head.replace(b"\r\n", b" | ").rstrip(b"| ")
+            field = b'Digest realm="r", nonce="n", qop="auth"' if scheme == "Digest" else scheme.encode()
+            played.write(b"HTTP/1.1 %b\r\nProxy-Authenticate: %b\r\n" % (status, field))
+            for name in (b"X-Squid-Error", b"Proxy-Status", b"Via", b"Location", b"Set-Cookie", b"Server"):
+                played.write(b"%b: %b | %b\r\n" % (name, PASSWORD.encode(), said))
+            body = b"<html><p>%b</p><pre>%b</pre></html>" % (PASSWORD.encode(), head)
+            played.write(b"Content-Length: %d\r\n\r\n" % len(body), body)
+
+    return scene
+
+
+def socks(played: Played) -> None:
+    """A SOCKS server that refuses the login."""
+    played.sock.recv(4)
+    played.write(b"\x05\x02")
+    played.sock.recv(1024)
+    played.write(b"\x01\x01")
+
+
+SCENES = {
+    **{scheme: repeats(scheme) for scheme in ("NTLM", "Negotiate", "Digest", "Basic")},
+    "Basic, then 403": lambda played: (refuse_once(played), repeats("Basic", b"403 No")(played)),
+    "socks5h": socks,
+}
+
+
+def refuse_once(played: Played) -> None:
+    played.head()
+    played.write(b'HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm="r"\r\nContent-Length: 0\r\n\r\n')
+
+
+COMMANDS = {
+    "ping": ["ping", "-c", "2", "-i", "0.01"],
+    "ping --json": ["ping", "-c", "1", "--json"],
+    "tunnel": ["tunnel", "--stdio"],
+    "tunnel --json": ["tunnel", "--stdio", "--json"],
+    "check": ["check", "--timeout", "3", "--explain"],
+    "check --json": ["check", "--timeout", "3", "--json"],
+    "route": ["route", "--explain", "--json"],
+}
+
+
+@pytest.mark.parametrize("scheme", SCENES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_shows_it(
+    scheme: str,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: Callable[[], str],
+) -> None:
+    """stdout, stderr, logs, and every form of report; the password comes from the URL, or the environment."""
+    words = COMMANDS[command]
+    reports: list[Path] = []
+    if command == "check":
+        reports = [tmp_path / name for name in sorted(REPORTS)]
+        words = [*words, *(word for path in reports for word in ("--report", f"{path.name}={path}"))]
+    with ScriptedProxy(SCENES[scheme]) as proxy:
+        kind = scheme if scheme.startswith("socks") else "http"
+        if command.endswith("--json"):
+            monkeypatch.setenv("RELAY_PROXY_PASSWORD", PASSWORD)
+            login = quote(USER, safe="")
+        else:
+            login = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
+        given = [*words, "-x", f"{kind}://{login}@{proxy.endpoint}", "dest.example:5000"]
+        status = relay.commands.main(given)
+    said = "\n".join([shown(), *(path.read_text("utf-8") for path in reports)])
+    assert (0 if command == "route" else 1) == status, said
+    assert str(proxy.endpoint) in said
+    assert [] == [secret for secret in SECRETS if secret in said]
+    tokens = [
+        line.split()[-1]
+        for head in proxy.heads
+        for line in head.decode("latin-1").splitlines()
+        if line.startswith("Proxy-Authorization") and "Digest" not in line
+    ]
+    assert [] == [token for token in tokens if token in said]
