@@ -30,20 +30,22 @@ LAYERS = (
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "accounts", "client_logins", "fault_rule"},
     {"fault_plan", "logins", "persona", "route", "toxics"},
+    # What a suite asks for; what a proxy's settings name on this machine.
+    {"hop_files", "suite", "toml_lines"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
-     "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
-     "reports"},
+     "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target",
+     "proxy_source", "reports", "suite_proxy"},
     {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
-     "request_head", "toxic_proxy", "workers"},
+     "request_head", "suite_file", "suite_outcome", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "request_body", "walk"},
-    {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
+    {"access_rule", "baseline", "fields", "request_body", "suite_report", "walk"},
+    {"access", "blocking", "express", "regression", "reply_head", "request_gate", "suite_reports", "tunnel"},
     {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},
     {"absolute_form", "gatekeeper", "profile", "survey"},
-    {"answering"},
+    {"answering", "suite_run"},
     # What a command starts.
     {"desk"},
     {"proxy"},
@@ -122,7 +124,7 @@ def test_imports_go_one_way(path: Path) -> None:
     rows = [row for row in LAYERS if part in row]
     assert 1 == len(rows), f"{part} has no place in LAYERS yet: say which modules it stands above"
     allowed = set().union(*LAYERS[: LAYERS.index(rows[0])])
-    itself = {"checks", "commands", "faults", "logins", "reports"} & {part}
+    itself = {"checks", "commands", "faults", "logins", "reports", "suite_reports"} & {part}
     assert set() == relay_parts(path) - allowed - itself
 
 
