@@ -14,7 +14,7 @@ from relay.packet_stream import PacketStream
 from relay.probe import Dialled, dial
 from relay.route import Endpoint, Route
 from relay.stream import SocketStream, Stream
-from relay.trace import Step, Trace
+from relay.trace import Trace
 from relay.tunnel import open_tunnel
 
 MAX_CONNECTIONS: Final = 30
@@ -98,11 +98,11 @@ class Trip:
         self,
         target: Endpoint | None = None,
         limit_seconds: float | None = None,
-        steps: list[Step] | None = None,
+        trace: Trace | None = None,
     ) -> Stream:
-        """A byte stream to the target, or to another one, by this route. Raises: RelayError, BudgetSpent.
+        """A byte stream to the target, or to another one, by this route; its steps go into `trace`.
 
-        `steps`: where to keep what each hop took.
+        Raises: RelayError, BudgetSpent, CannotTest.
         """
         limit = self.patience.tunnel if limit_seconds is None else limit_seconds
         if target is None and not self.route.hops and self.address is not None:
@@ -110,12 +110,8 @@ class Trip:
         if self.answers.get("tunnel") == "login-refused":
             raise CannotTest("a login that was refused is not sent again")
         self.count()
-        trace = Trace(limit)
-        try:
-            return await open_tunnel(Route(target or self.route.target, self.route.hops), trace=trace)
-        finally:
-            if steps is not None:
-                steps += trace.steps
+        route = Route(target or self.route.target, self.route.hops)
+        return await open_tunnel(route, timeout_seconds=limit, trace=trace)
 
     async def _open_directly(self, limit_seconds: float) -> Stream:
         assert self.address is not None
@@ -135,10 +131,10 @@ class Trip:
         self,
         target: Endpoint | None = None,
         limit_seconds: float | None = None,
-        steps: list[Step] | None = None,
+        trace: Trace | None = None,
     ) -> AsyncIterator[Stream]:
         """`open`, closed at the end. Raises: as `open`."""
-        stream = await self.open(target, limit_seconds, steps)
+        stream = await self.open(target, limit_seconds, trace)
         try:
             yield stream
         finally:

@@ -1,6 +1,6 @@
 """Regression: what of a run is worse than in a baseline, beyond a tolerance, and at which hop. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from relay.baseline import Measured, Stretch, Tolerance, by_cell, measured
@@ -8,17 +8,21 @@ from relay.suite import OK, Cell
 from relay.suite_outcome import Change, Outcome, SuiteRun
 
 
-def compared(run: SuiteRun, before: Mapping[str, Measured], name: str, tolerance: Tolerance) -> SuiteRun:
-    """The same run with what is worse than `before`. `name`: of the baseline's file, for the reports."""
+def compared(
+    run: SuiteRun, before: Mapping[str, Measured], name: str, tolerance: Tolerance, known: Collection[str]
+) -> SuiteRun:
+    """The same run with what is worse than `before`.
+
+    Args: name: of the baseline's file, for the reports. known: every path of the suite, also those left out.
+    """
     changes: list[Change] = []
     now_by_cell = by_cell(run.results)
     for cell_name, results in now_by_cell.items():
         then = before.get(cell_name)
         if then is not None and all(one.outcome is not Outcome.UNTESTED for one in results):
             changes += _worse(results[0].cell, then, measured(results), tolerance)
-    asked = {one.cell.name for one in run.results}
     notes = [f"{one}: is not in the baseline" for one in now_by_cell if one not in before]
-    notes += [f"{one}: is in the baseline only" for one in before if one not in asked]
+    notes += [f"{one}: is in the baseline only" for one in before if one not in known]
     return replace(run, changes=tuple(changes), notes=(*run.notes, *notes), baseline=name)
 
 

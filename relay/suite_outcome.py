@@ -135,8 +135,16 @@ class SuiteRun:
 
     @property
     def failed(self) -> tuple[Result, ...]:
-        """Those that are not as expected."""
-        return tuple(one for one in self.results if one.outcome in FAILED)
+        """For each path the first result that is not as expected."""
+        return self.first_of_each(Outcome.EXPECTED, Outcome.UNTESTED, Outcome.NOT_RUN)
+
+    def first_of_each(self, *but: Outcome) -> tuple[Result, ...]:
+        """For each path the first result whose outcome is none of `but`: to be told once, not each run."""
+        found: dict[str, Result] = {}
+        for one in self.results:
+            if one.outcome not in but:
+                found.setdefault(one.cell.name, one)
+        return tuple(found.values())
 
     def count(self, *outcomes: Outcome) -> int:
         """How many results came out so."""

@@ -13,7 +13,7 @@ from relay.check import Trip, check, found
 from relay.evidence import full_tcp_info, queued_errors, want_errors
 from relay.finding import Finding
 from relay.stream import Stream
-from relay.trace import Step
+from relay.trace import Trace
 
 WORDS = {
     "answered": "the server answered a packet",
@@ -33,8 +33,8 @@ OPEN = {"connect": "open"}
 async def ping(trip: Trip) -> Finding:
     """Is the empty packet answered?"""
     began = time.monotonic()
-    steps: list[Step] = []
-    async with trip.stream(steps=steps) as stream:
+    trace = Trace(trip.patience.tunnel)
+    async with trip.stream(trace=trace) as stream:
         opened = time.monotonic()
         want_errors(stream.fileno_socket())
         word, evidence = await exchange(trip, stream)
@@ -48,7 +48,7 @@ async def ping(trip: Trip) -> Finding:
     }
     evidence["steps"] = [
         {"stage": str(step.stage), "peer": step.peer, "milliseconds": round((step.seconds or 0.0) * 1000, 3)}
-        for step in steps
+        for step in trace.steps
     ]
     evidence |= {"tcp_info": info, "icmp": icmp, "speed": "at-once" if seconds < AT_ONCE_SECONDS else "later"}
     if info and not trip.route.hops:

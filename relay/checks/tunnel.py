@@ -2,12 +2,13 @@
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 from relay.check import Trip, check, found
 from relay.failure import ProxyRefused, Reason, RelayError, Stage
 from relay.finding import Finding
-from relay.reading import AT_ONCE_SECONDS, read_refusal
+from relay.reading import AT_ONCE_SECONDS, read_refusal, read_socks
 
 WORDS = {
     "opened": "the proxy opened the tunnel",
@@ -91,7 +92,12 @@ def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, d
             word = "next-hop"
         return word, failure.sentence, evidence
     sent_login = failure.reason is Reason.LOGIN_REFUSED
-    reading = read_refusal(error.status, error.headers, error.body, sent_login=sent_login)
+    if (socks := trip.route.hops[hop].socks) is not None:
+        reading = read_socks(socks, error.status)
+        if failure.stage is Stage.LOGIN:
+            reading = replace(reading, word=_BY_REASON[failure.reason])
+    else:
+        reading = read_refusal(error.status, error.headers, error.body, sent_login=sent_login)
     fields = {name.lower(): value for name, value in error.headers}
     evidence |= {
         "status": error.status,

@@ -32,7 +32,8 @@ def run(arguments: Sequence[str], program: str) -> int:
     options = _parser(program).parse_args(arguments)
     reports = [report_of(value, SUITE_REPORTS) for value in options.report]
     tolerance = tolerance_of(options.tolerance)
-    suite = _suite(options)
+    whole = read_suite(Path(options.file), os.environ)
+    suite = _chosen(whole, options)
     if options.list:
         for cell in suite.cells:
             print(f"{cell.name}: {' or '.join(cell.expect)}")
@@ -41,7 +42,8 @@ def run(arguments: Sequence[str], program: str) -> int:
     is_quiet = any(file in (None, "-") for _, file in reports)
     found = _run(suite, options.fail_fast, is_quiet)
     if before is not None:
-        found = compared(found, before, options.compare, tolerance)
+        known = {cell.name for cell in whole.cells}
+        found = compared(found, before, options.compare, tolerance, known)
     _tell(found, reports, is_quiet)
     if options.save:
         _save(found, options.save)
@@ -79,11 +81,11 @@ def _parser(program: str) -> Parser:
     return parser
 
 
-def _suite(options: Any) -> Suite:
+def _chosen(suite: Suite, options: Any) -> Suite:
+    """The suite as the options want it. Raises: SettingsError."""
     for name, value, most in (("--jobs", options.jobs, MAX_JOBS), ("--repeat", options.repeat, MAX_REPEAT)):
         if value is not None and value > most:
             raise SettingsError(f"{name}: {value}; expected at most {most}")
-    suite = read_suite(Path(options.file), os.environ)
     cells = suite.cells
     if options.only:
         cells = tuple(

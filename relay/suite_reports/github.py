@@ -11,9 +11,7 @@ from relay.suite_report import suite_report
 def github(run: SuiteRun) -> str:
     """An error for what is not as expected, a warning for what could not be tested."""
     lines = []
-    for one in run.results:
-        if one.outcome in (Outcome.EXPECTED, Outcome.NOT_RUN):
-            continue
+    for one in run.first_of_each(Outcome.EXPECTED, Outcome.NOT_RUN):
         kind = "warning" if one.outcome is Outcome.UNTESTED else "error"
         sentence = one.told.sentence if one.told is not None else ""
         lines.append(_command(kind, run.file, one.cell.line, one.cell.name, f"{one.sentence}\n{sentence}"))

@@ -17,8 +17,8 @@ def markdown(run: SuiteRun) -> str:
         on_route = [one for one in run.results if one.cell.route_name == route]
         row = [_cell([one for one in on_route if one.cell.target_name == target]) for target in targets]
         lines.append(_row(route, row))
-    bad = [one for one in run.results if one.outcome not in (Outcome.EXPECTED, Outcome.NOT_RUN)]
-    lines += ["", *(f"- **{plain(one.cell.name)}**: {plain(one.sentence)}{_send(one)}" for one in bad)]
+    bad = run.first_of_each(Outcome.EXPECTED, Outcome.NOT_RUN)
+    lines += ["", *(f"- {plain(one.sentence)}{_send(one)}" for one in bad)]
     lines += [f"- **{plain(one.cell.name)}** is worse: {plain(one.words)}" for one in run.changes]
     lines += [f"- {plain(note)}" for note in run.notes]
     return "\n".join(lines).rstrip() + "\n"
