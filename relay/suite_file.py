@@ -4,10 +4,10 @@ import contextlib
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from protocol.sealing import Key
 from relay.catalogue import causes
@@ -40,6 +40,7 @@ MAX_JOBS: Final = 64
 MAX_REPEAT: Final = 1_000
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
+T = TypeVar("T")
 Names = str | tuple[str, ...]
 Seconds = Annotated[float, Between(0.001, MAX_SECONDS)]
 
@@ -116,18 +117,17 @@ class _Reader:
         self._general = general
         self._key = key
         self._environ = environ
-        self._proxies: dict[str, Hop] = {
-            name: self._proxy(name, table) for name, table in self._named("proxy")
-        }
+        self._proxies: dict[str, Hop] = self._named("proxy", self._proxy)
         self._routes: dict[str, tuple[Hop, ...]] = {
             DIRECT: (),
             **{name: (hop,) for name, hop in self._proxies.items()},
         }
-        self._routes |= {name: self._chain(name, table) for name, table in self._named("route")}
-        self._targets = {name: self._target(name, table) for name, table in self._named("target")}
+        self._routes |= self._named("route", self._chain)
+        self._targets = self._named("target", self._target)
 
-    def _named(self, kind: str) -> Iterator[tuple[str, Table]]:
-        """Every [KIND.NAME]."""
+    def _named(self, kind: str, read: Callable[[str, Table], T]) -> dict[str, T]:
+        """Every [KIND.NAME] as `read` makes it."""
+        found = {}
         with self._source.at(kind):
             tables = subtable(self._document.get(kind, {}), f"[{kind}]")
             if len(tables) > MAX_NAMED:
@@ -136,7 +136,8 @@ class _Reader:
             with self._source.at(kind, name):
                 if not _NAME.match(name):
                     raise SettingsError(f"[{kind}]: {show(name)}; expected a name of letters, digits, . _ -")
-                yield name, subtable(table, f"[{kind}.{name}]")
+                found[name] = read(name, subtable(table, f"[{kind}.{name}]"))
+        return found
 
     def _proxy(self, name: str, table: Table) -> Hop:
         if name == DIRECT:

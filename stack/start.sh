@@ -25,8 +25,7 @@ case $1 in
         exec apache2 -X -f /tmp/apache.conf
         ;;
     microsocks)
-        # With SOCKS_PASSWORD it lets nobody in who does not know that
-        exec microsocks -p 1080 ${SOCKS_PASSWORD:+-u relay -P "$SOCKS_PASSWORD"}
+        exec microsocks -p "$SOCKS_PORT"
         ;;
     gateway)
         exec sh /stack/gateway.sh
