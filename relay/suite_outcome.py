@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from relay.catalogue import MENDERS
 from relay.diagnosis import Diagnosis, Verdict
 from relay.report import Told
 from relay.suite import OK, Cell
@@ -92,17 +91,19 @@ class Result:
 
 
 def place_of(told: Told) -> str:
-    """Which hop of a broken path it is about, for people; "" when it is not broken."""
-    hops, broken = told.found.hops, told.broken_at
-    first = told.diagnosis.first
-    if broken == "proxy" and hops:
-        which = f"proxy {told.hop + 1} of {len(hops)}" if len(hops) > 1 else "the proxy"
-        return f"{hops[told.hop]} ({which})"
-    if broken == "server":
-        return f"{told.found.target} (the target)"
-    if broken == "":
+    """Which part of a broken path it is about, for people; "" when it is not broken."""
+    hops, target, first = told.found.hops, told.found.target, told.diagnosis.first
+    if told.diagnosis.verdict is not Verdict.BROKEN:
         return ""
-    return MENDERS[first.mender].partition(",")[0] if first is not None else "the way"
+    stage = first.stage if first is not None else "connect"
+    if stage == "local":
+        return "this machine"
+    is_proxys = stage in ("login", "proxy", "tunnel") or (first is not None and first.mender == "proxy")
+    if hops and (is_proxys or stage in ("resolve", "connect", "tls")):
+        number = told.hop if is_proxys else 0
+        which = f"proxy {number + 1} of {len(hops)}" if len(hops) > 1 else "the proxy"
+        return f"{hops[number]} ({which})"
+    return f"{target} (the target)"
 
 
 @dataclass(frozen=True)
