@@ -124,7 +124,7 @@ def test_one_command_is_enough(everything: Stack, tmp_path: Path) -> None:
     finally:
         stack.compose("--profile", "*", "down", "--timeout", "2", "--volumes", "--remove-orphans")
     assert 0 == done.returncode, done.stdout
-    assert {"socks.xml", "socks.html"} == {file.name for file in tmp_path.iterdir()}
+    assert {"socks.xml", "socks.html", "socks.md"} == {file.name for file in tmp_path.iterdir()}
 
 
 def test_every_profile_has_its_proof() -> None:
