@@ -32,3 +32,12 @@ def assert_valid(text: str) -> Xml.Element:
         told = {kind: int(suite.get(kind, "0")) for kind in counts}
         assert {"tests": len(cases), **counts} == {"tests": int(suite.get("tests", "-1")), **told}
     return root
+
+
+def failing_rows(text: str) -> dict[str, str | None]:
+    """Check the report of a suite, and return the rows that fail, as ROUTE/TARGET, with their causes."""
+    return {
+        f"{case.get('classname', '').rpartition('.')[2]}/{case.get('name')}": failure.get("type")
+        for case in assert_valid(text).iter("testcase")
+        for failure in case.findall("failure")
+    }

@@ -24,6 +24,15 @@ class Square:
         return {Outcome.EXPECTED: "good", Outcome.UNTESTED: "unsure"}.get(self.worst.outcome, "idle")
 
 
+    @property
+    def sign(self) -> str:
+        """What stands before the cause: colours alone are not for everybody."""
+        if self.worst.outcome is Outcome.EXPECTED:
+            return "✗ WORSE:" if self.changes else "✓"
+        sign = "?" if self.kind in ("unsure", "idle") else "✗"
+        return f"{sign} {MARKS[self.worst.outcome]}:"
+
+
 @suite_report("html")
 def html(run: SuiteRun) -> str:
     """The page of matrix.html.j2; everything in it is escaped by the template engine."""
@@ -43,7 +52,6 @@ def html(run: SuiteRun) -> str:
         squares={(one.worst.cell.route_name, one.worst.cell.target_name): one for one in squares},
         # What needs reading comes first
         ordered=sorted(squares, key=lambda one: ("bad", "unsure", "idle", "good").index(one.kind)),
-        marks=MARKS,
         titles=_titles,
     )
 

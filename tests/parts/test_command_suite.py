@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from relay.route import Endpoint
 from tests.junit_schema import assert_valid
 from tests.parts.beside import beside
 from tests.parts.framework_peers import FREE
+from tests.parts.html_page import Page
 from tests.path.real import SCRIPTS, environment
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -193,21 +193,6 @@ def test_json_fits_its_schema(suite: Run, file: Path) -> None:
         jsonschema.validate(result["check"], schemas["check"])
 
 
-class Page(HTMLParser):
-    """Tags with their attributes, and the text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def test_html_is_one_file(suite: Run, file: Path) -> None:
     """The matrix with a square for each path that leads to its story; no script, nothing to fetch."""
     broken(file)
@@ -218,7 +203,7 @@ def test_html_is_one_file(suite: Run, file: Path) -> None:
     targets = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
     links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
     assert (4, targets) == (len(links), links)
-    assert "OPEN: ok" in page.text
+    assert "✗ OPEN: ok" in page.text
     assert "night <run>" in page.text
 
 

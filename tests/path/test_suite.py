@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.route import Endpoint
-from tests.junit_schema import assert_valid
+from tests.junit_schema import failing_rows
 from tests.path import peers
 from tests.path.conftest import FarEnd
 from tests.path.real import Daemon, Tool, relay
@@ -57,22 +57,12 @@ expect = "server-port-closed"
     return file
 
 
-def failures(report: Path) -> dict[str, str | None]:
-    """Return the rows that fail, as ROUTE/TARGET, with their causes."""
-    root = assert_valid(report.read_text("utf-8"))
-    return {
-        f"{case.get('classname', '').rpartition('.')[2]}/{case.get('name')}": failure.get("type")
-        for case in root.iter("testcase")
-        for failure in case.findall("failure")
-    }
-
-
 async def test_all_as_expected(far: FarEnd, closed_port: Endpoint, tool: Tool, tmp_path: Path) -> None:
     """Real proxies, a chain of them, and ports that must be closed: exit 0."""
     with proxies(tool) as running:
         file = matrix(tmp_path, running, far.server.endpoint, closed_port)
         ran = await relay("suite", "-f", str(file), "--report", f"junit={tmp_path}/out.xml")
-    assert (0, {}) == (ran.status, failures(tmp_path / "out.xml")), ran.text
+    assert (0, {}) == (ran.status, failing_rows((tmp_path / "out.xml").read_text("utf-8"))), ran.text
     assert "7 of 7 as expected" in ran.text
 
 
@@ -99,7 +89,8 @@ async def test_a_proxy_that_is_broken(
         ran = await relay("suite", "-f", str(file), *arguments)
         url = running[broken].url
     rows = (f"{broken}/framework", f"{broken}/closed", "chain/framework")
-    assert (1, dict.fromkeys(rows, cause)) == (ran.status, failures(tmp_path / "out.xml")), ran.text
+    failing = failing_rows((tmp_path / "out.xml").read_text("utf-8"))
+    assert (1, dict.fromkeys(rows, cause)) == (ran.status, failing), ran.text
     results = json.loads((tmp_path / "out.json").read_text())["results"]
     places = {one["path"]: one["place"] for one in results if one["path"] in rows}
     which = {"squid": 1, "tinyproxy": 2}[broken]
