@@ -15,41 +15,47 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
-     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+    {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
+     "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics", "pipes", "pump_end",
+     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "operations",
+     "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream", "toml_table",
+     "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "users"},
+     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "serving",
+     "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
-    {"accepting_context", "accounts", "client_logins", "fault_rule"},
-    {"fault_plan", "logins", "persona", "route", "toxics"},
-    # What a suite asks for; what a proxy's settings name on this machine.
-    {"hop_files", "suite", "toml_lines"},
+    {"accepting_context", "client_logins", "fault_rule", "token_keys"},
+    {"accounts", "fault_plan", "persona", "route", "toxics"},
+    {"token_login"},
+    {"logins"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
-     "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target",
-     "proxy_source", "reports", "suite_proxy"},
+     "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
+     "reports"},
     {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
-     "request_head", "suite_file", "suite_outcome", "toxic_proxy", "workers"},
+     "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "baseline", "fields", "request_body", "suite_report", "walk"},
-    {"access", "blocking", "express", "regression", "reply_head", "request_gate", "suite_reports", "tunnel"},
+    {"access_rule", "fields", "request_body", "walk"},
+    {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
     {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
-    {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
-     "takeover"},
-    {"absolute_form", "gatekeeper", "profile", "survey"},
-    {"answering", "suite_run"},
+    {"admission", "checks", "exchange", "login_gate", "login_steps", "outcomes", "persona_way",
+     "profile_access", "takeover"},
+    {"absolute_form", "gatekeeper", "profile_login", "survey"},
+    {"profile"},
+    {"answering"},
     # What a command starts.
     {"desk"},
     {"proxy"},
     {"admin", "demo", "toxiproxy_api"},
+    # A suite: what its file asks for, what comes of it, and how that is told.
+    {"hop_files", "suite", "toml_lines"},
+    {"suite_outcome", "suite_proxy"},
+    {"baseline", "suite_file", "suite_report"},
+    {"regression", "suite_reports", "suite_run"},
     {"commands"},
 )
 """A module imports from the rows above its own only."""
