@@ -15,8 +15,7 @@ MAX_KEY_FILE_BYTES = 4096
 def load_key(path: str | None, what: str = "--key-file") -> Key:
     """The key in `path`, else in the file that RELAY_KEY_FILE names, else the public one.
 
-    `what`: how the user has called `path`.
-
+    Args:   what: names `path` in errors.
     Raises: SettingsError that names the file and what was expected, never its content.
     """
     source = KEY_FILE_VARIABLE if path is None else what
