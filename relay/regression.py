@@ -16,21 +16,25 @@ def compared(
     Args: name: of the baseline's file, for the reports. known: every path of the suite, also those left out.
     """
     changes: list[Change] = []
+    notes: list[str] = []
     now_by_cell = by_cell(run.results)
     for cell_name, results in now_by_cell.items():
         then = before.get(cell_name)
-        if then is not None and all(one.outcome is not Outcome.UNTESTED for one in results):
-            changes += _worse(results[0].cell, then, measured(results), tolerance)
-    notes = [f"{one}: is not in the baseline" for one in now_by_cell if one not in before]
+        if then is None or any(one.outcome is Outcome.UNTESTED for one in results):
+            continue
+        now = measured(results)
+        is_expected = all(one.outcome is Outcome.EXPECTED for one in results)
+        if is_expected and now.cause != then.cause:
+            notes.append(f"{cell_name}: was {then.cause}, is {now.cause}, as expected")
+        else:
+            changes += _worse(results[0].cell, then, now, tolerance)
+    notes += [f"{one}: is not in the baseline" for one in now_by_cell if one not in before]
     notes += [f"{one}: is in the baseline only" for one in before if one not in known]
     return replace(run, changes=tuple(changes), notes=(*run.notes, *notes), baseline=name)
 
 
 def _worse(cell: Cell, then: Measured, now: Measured, tolerance: Tolerance) -> list[Change]:
     if then.cause != now.cause:
-        # Closed for another reason, which is expected too, is no worse
-        if OK not in (then.cause, now.cause) and now.cause in cell.expect:
-            return []
         where = now.place or then.place
         words = f"was {then.cause}, is {now.cause}" + (f": changed at {where}" if where else "")
         return [Change(cell, "verdict", words)]
