@@ -6,6 +6,8 @@ FUZZ_SECONDS ?= 20
 # WITH=kerberos adds an extra that is compiled (libkrb5-dev, gcc); without it the tests of Kerberos are skipped.
 WITH ?=
 COMPOSE ?= docker compose
+# The profiles need compose v2; docker-compose 1.29 runs the rest: COMPOSE_TESTS=tests/compose/test_stack.py
+COMPOSE_TESTS ?= tests/compose
 BIN := $(VENV)/bin
 # A user's settings for pip and Python must not reach into the venv.
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
@@ -35,7 +37,7 @@ wheel-test: $(VENV)/.ready-wheel ## build sdist and wheel, and test the wheel wi
 	WITH="$(WITH)" tools/wheel-test $(BIN)/python $(WHEEL_TESTS)
 
 compose: $(VENV)/.ready-test ## the stack of docker-compose.yml, for real (COMPOSE="docker compose")
-	COMPOSE="$(COMPOSE)" $(BIN)/python -m pytest -m compose tests/compose
+	COMPOSE="$(COMPOSE)" $(BIN)/python -m pytest -m compose $(COMPOSE_TESTS)
 
 clean: ## remove all that was made here
 	rm -rf $(VENV) $(PEERS) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -107,6 +107,7 @@ class BlockingClient:
             self._leave(error.failure)
             raise
         except BaseException:
+            # Given up before its answer, which may still come and be taken for that of the next request
             self.close()
             raise
 

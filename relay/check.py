@@ -14,6 +14,7 @@ from relay.packet_stream import PacketStream
 from relay.probe import Dialled, dial
 from relay.route import Endpoint, Route
 from relay.stream import SocketStream, Stream
+from relay.trace import Trace
 from relay.tunnel import open_tunnel
 
 MAX_CONNECTIONS: Final = 30
@@ -93,15 +94,24 @@ class Trip:
         self.count()
         return await dial(address, limit_seconds, **options)
 
-    async def open(self, target: Endpoint | None = None, limit_seconds: float | None = None) -> Stream:
-        """A byte stream to the target, or to another one, by this route. Raises: RelayError, BudgetSpent."""
+    async def open(
+        self,
+        target: Endpoint | None = None,
+        limit_seconds: float | None = None,
+        trace: Trace | None = None,
+    ) -> Stream:
+        """A byte stream to the target, or to another one, by this route; its steps go into `trace`.
+
+        Raises: RelayError, BudgetSpent, CannotTest.
+        """
         limit = self.patience.tunnel if limit_seconds is None else limit_seconds
         if target is None and not self.route.hops and self.address is not None:
             return await self._open_directly(limit)
         if self.answers.get("tunnel") == "login-refused":
             raise CannotTest("a login that was refused is not sent again")
         self.count()
-        return await open_tunnel(Route(target or self.route.target, self.route.hops), timeout_seconds=limit)
+        route = Route(target or self.route.target, self.route.hops)
+        return await open_tunnel(route, timeout_seconds=limit, trace=trace)
 
     async def _open_directly(self, limit_seconds: float) -> Stream:
         assert self.address is not None
@@ -118,10 +128,13 @@ class Trip:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, target: Endpoint | None = None, limit_seconds: float | None = None
+        self,
+        target: Endpoint | None = None,
+        limit_seconds: float | None = None,
+        trace: Trace | None = None,
     ) -> AsyncIterator[Stream]:
         """`open`, closed at the end. Raises: as `open`."""
-        stream = await self.open(target, limit_seconds)
+        stream = await self.open(target, limit_seconds, trace)
         try:
             yield stream
         finally:

@@ -95,6 +95,18 @@ def read_refusal(
     return Reading(word, said, vendor, own_words(fields, body), parent=via.count(",") > 0)
 
 
+_SOCKS_5 = {
+    1: "gateway-failed", 2: "denied", 3: "gateway-unreachable", 4: "gateway-unreachable",
+    5: "gateway-refused", 6: "gateway-timed-out", 7: "no-connect", 8: "no-connect",
+}  # fmt: skip
+
+
+def read_socks(version: str, code: int) -> Reading:
+    """Classify a SOCKS reply that grants nothing (RFC 1928 section 6; SOCKS 4 has one for all)."""
+    word = _SOCKS_5.get(code, "gateway-failed") if version.startswith("socks5") else "gateway-failed"
+    return Reading(word, own_words=f"SOCKS reply {code}")
+
+
 def _text(headers: Sequence[tuple[str, str]], body: bytes) -> str:
     lines = [f"{name}: {value}" for name, value in headers]
     return "\n".join([*lines, body[:16_384].decode("latin-1")]).lower()

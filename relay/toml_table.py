@@ -23,6 +23,14 @@ MAX_PROFILE_BYTES = 2**20
 MAX_SHOWN_CHARACTERS = 60
 
 
+class KeyMistaken(SettingsError):
+    """One key of a table is unknown, or has a value that cannot be; `key` is its name."""
+
+    def __init__(self, words: str, key: str) -> None:
+        super().__init__(words)
+        self.key = key
+
+
 @dataclass(frozen=True)
 class Between:
     """A number must be from `low` to `high`; a text must have so many characters, a list so many values."""
@@ -33,6 +41,11 @@ class Between:
 
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises: SettingsError that names the file, and the line where TOML is broken."""
+    return parse_toml(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of text. Raises: SettingsError that names it, and the line that is no UTF-8."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_PROFILE_BYTES + 1)
@@ -41,10 +54,16 @@ def load_toml(path: Path) -> dict[str, Any]:
     if len(data) > MAX_PROFILE_BYTES:
         raise SettingsError(f"{path}: expected at most {MAX_PROFILE_BYTES} bytes")
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{path}: this is no UTF-8 (at line {line})") from None
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """The tables of a text of TOML. Raises: SettingsError that names the file, and the broken line."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: this is no TOML: {error}") from None
     except RecursionError:
@@ -78,7 +97,14 @@ def read_keys(
     missing = [name for name in required if name not in table]
     if missing:
         raise SettingsError(f"{where}: {missing[0]}: is missing; expected {_expected(hints[missing[0]])}")
-    return {name: read_value(table[name], hints[name], f"{where}: {name}") for name in table}
+    return {name: _read_key(table[name], hints[name], where, name) for name in table}
+
+
+def _read_key(value: Any, hint: Any, where: str, name: str) -> Any:
+    try:
+        return read_value(value, hint, f"{where}: {name}")
+    except SettingsError as error:
+        raise KeyMistaken(str(error), name) from None
 
 
 def check_keys(table: Table, known: typing.Iterable[str], where: str) -> None:
@@ -86,7 +112,8 @@ def check_keys(table: Table, known: typing.Iterable[str], where: str) -> None:
     names = list(known)
     for key in table:
         if key not in names:
-            raise SettingsError(f"{where}: {show(key)}: no such key; expected one of {', '.join(names)}")
+            words = f"{where}: {show(key)}: no such key; expected one of {', '.join(names)}"
+            raise KeyMistaken(words, key)
 
 
 def subtable(value: Any, where: str) -> dict[str, Any]:

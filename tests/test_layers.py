@@ -18,7 +18,7 @@ LAYERS = (
     {"aside", "c_parser", "cause", "channel_binding", "clear_text", "deadlines", "dial", "evidence",
      "failure", "fault", "finding", "journal", "kerberos_words", "line_log", "log_format", "login",
      "login_hashes", "metrics", "own_loop", "persona_words", "pipes", "pump_end", "questions", "quoted",
-     "reading", "tls", "tunnel_loop", "vanished"},
+     "reading", "tls", "toml_lines", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
      "fault_end", "foreign", "host_guard", "http2_errors", "kerberos_ticket", "keys", "link", "list_file",
@@ -31,14 +31,15 @@ LAYERS = (
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "client_logins", "fault_rule", "interception", "token_keys"},
     {"accounts", "fault_plan", "persona", "route", "toxics"},
-    {"live_faults", "token_login"},
-    {"logins", "toxic_link"},
+    {"hop_files", "live_faults", "suite", "token_login"},
+    {"logins", "suite_outcome", "suite_proxy", "toxic_link"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
-    {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
+    {"access_ports", "access_request", "authority", "baseline", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
-     "reports"},
+     "reports", "suite_file", "suite_report"},
     {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier",
-     "hop_dial", "hop_refusal", "hop_socks", "pac", "request_head", "toxic_proxy", "workers"},
+     "hop_dial", "hop_refusal", "hop_socks", "pac", "regression", "request_head", "suite_reports",
+     "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "persona_plain", "places", "probe_request", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
@@ -47,7 +48,7 @@ LAYERS = (
     {"admission", "checks", "exchange", "login_gate", "login_steps", "outcomes", "persona_way",
      "profile_access", "takeover"},
     {"absolute_form", "gatekeeper", "profile_login", "survey"},
-    {"profile"},
+    {"profile", "suite_run"},
     {"answering"},
     # What a command starts.
     {"desk"},
@@ -127,7 +128,7 @@ def test_imports_go_one_way(path: Path) -> None:
     rows = [row for row in LAYERS if part in row]
     assert 1 == len(rows), f"{part} has no place in LAYERS yet: say which modules it stands above"
     allowed = set().union(*LAYERS[: LAYERS.index(rows[0])])
-    itself = {"checks", "commands", "faults", "logins", "reports"} & {part}
+    itself = {"checks", "commands", "faults", "logins", "reports", "suite_reports"} & {part}
     assert set() == relay_parts(path) - allowed - itself
 
 

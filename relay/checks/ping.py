@@ -13,6 +13,7 @@ from relay.check import Trip, check, found
 from relay.evidence import full_tcp_info, queued_errors, want_errors
 from relay.finding import Finding
 from relay.stream import Stream
+from relay.trace import Trace
 
 WORDS = {
     "answered": "the server answered a packet",
@@ -32,7 +33,8 @@ OPEN = {"connect": "open"}
 async def ping(trip: Trip) -> Finding:
     """Is the empty packet answered?"""
     began = time.monotonic()
-    async with trip.stream() as stream:
+    trace = Trace(trip.patience.tunnel)
+    async with trip.stream(trace=trace) as stream:
         opened = time.monotonic()
         want_errors(stream.fileno_socket())
         word, evidence = await exchange(trip, stream)
@@ -44,6 +46,10 @@ async def ping(trip: Trip) -> Finding:
         "open_milliseconds": round((opened - began) * 1000, 3),
         "milliseconds": round(seconds * 1000, 3),
     }
+    evidence["steps"] = [
+        {"stage": str(step.stage), "peer": step.peer, "milliseconds": round((step.seconds or 0.0) * 1000, 3)}
+        for step in trace.steps
+    ]
     evidence |= {"tcp_info": info, "icmp": icmp, "speed": "at-once" if seconds < AT_ONCE_SECONDS else "later"}
     if info and not trip.route.hops:
         # The SYN counts as one byte; through a proxy this would speak of the proxy only

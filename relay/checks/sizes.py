@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from protocol.packet import Packet, sink_reply, source_bytes
@@ -50,10 +51,12 @@ async def _sweep(trip: Trip, *, up: bool) -> dict[str, Any]:
             async with asyncio.timeout(trip.patience.reply):
                 for size in SIZES:
                     end["tried_bytes"] = size
+                    began = time.monotonic()
                     if not await pass_one(packets, size, up=up):
                         end["ended"] = "another answer came"
                         return end
                     end["passed_bytes"] = size
+                    end["bytes_per_second"] = round(size / max(time.monotonic() - began, 1e-6))
         except TimeoutError:
             end["ended"] = "stalled"
         except RelayError as error:

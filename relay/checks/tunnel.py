@@ -2,12 +2,13 @@
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 from relay.check import Trip, check, found
 from relay.failure import ProxyRefused, Reason, RelayError, Stage
 from relay.finding import Finding
-from relay.reading import AT_ONCE_SECONDS, read_refusal
+from relay.reading import AT_ONCE_SECONDS, Reading, read_refusal, read_socks
 
 WORDS = {
     "opened": "the proxy opened the tunnel",
@@ -90,8 +91,7 @@ def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, d
         if failure.stage in (Stage.RESOLVE, Stage.CONNECT):
             word = "next-hop"
         return word, failure.sentence, evidence
-    sent_login = failure.reason is Reason.LOGIN_REFUSED
-    reading = read_refusal(error.status, error.headers, error.body, sent_login=sent_login)
+    reading = _reading(error, trip.route.hops[hop].socks)
     fields = {name.lower(): value for name, value in error.headers}
     evidence |= {
         "status": error.status,
@@ -109,3 +109,13 @@ def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, d
     offered = {scheme.lower() for scheme in evidence["schemes"]}
     usable = "basic" if "basic" in offered else "none" if not offered else "other"
     return reading.word, failure.sentence, {**evidence, "offers": usable}
+
+
+def _reading(error: ProxyRefused, socks: str | None) -> Reading:
+    if socks is None:
+        sent_login = error.failure.reason is Reason.LOGIN_REFUSED
+        return read_refusal(error.status, error.headers, error.body, sent_login=sent_login)
+    reading = read_socks(socks, error.status)
+    if error.failure.stage is Stage.LOGIN:
+        return replace(reading, word=_BY_REASON[error.failure.reason])
+    return reading

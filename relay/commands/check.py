@@ -3,14 +3,13 @@
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from relay.catalogue import causes
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_key_option, add_proxy_options, count, route_of, seconds
+from relay.commands.report_options import EXIT_UNTESTED, read_bounded, report_of, write_report
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
 from relay.finding import Findings, RecordMalformed, read_findings
@@ -18,7 +17,6 @@ from relay.keys import load_key
 from relay.report import REPORTS, Told
 from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint
 
-EXIT_UNTESTED = 3
 MAX_RECORD_BYTES = 8 * 2**20
 """Of a saved record; one takes some 50 kB."""
 
@@ -36,7 +34,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         return run_replay(options)
     if options.recording is not None:
         raise SettingsError("--recording: only with --replay FILE")
-    reports = [_report_of(value) for value in options.report]
+    reports = [report_of(value, REPORTS) for value in options.report]
     if (options.target is None) == (options.saved is None):
         raise SettingsError("expected either HOST:PORT to check, or --from FILE to judge what was saved")
     found = _read(options.saved) if options.saved else _survey(options)
@@ -48,7 +46,7 @@ def run(arguments: Sequence[str], program: str) -> int:
 
         show(told, options.explain)
     for name, file in reports:
-        _write(REPORTS[name](told), file)
+        write_report(REPORTS[name](told), file)
     return _EXIT[told.diagnosis.verdict]
 
 
@@ -109,37 +107,8 @@ def _survey(options: Any) -> Findings:
         raise KeyboardInterrupt from None
 
 
-def _report_of(value: str) -> tuple[str, str | None]:
-    name, equals, file = value.partition("=")
-    if name not in REPORTS or (equals and not file):
-        raise SettingsError(
-            f"--report: {value[:80]!r}; expected one of {', '.join(sorted(REPORTS))}, then =FILE or not"
-        )
-    return name, file or None
-
-
-def _write(text: str, file: str | None) -> None:
-    if file is None or file == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(file).write_text(text, "utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"--report: cannot write {file!r}: {why}") from None
-
-
 def _read(file: str) -> Findings:
-    try:
-        with Path(file).open("rb") as stream:
-            content = stream.read(MAX_RECORD_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"--from: cannot read {file!r}: {why}") from None
-    if len(content) > MAX_RECORD_BYTES:
-        raise SettingsError(
-            f"--from: {file!r} is over {MAX_RECORD_BYTES} bytes; expected a report of relay check"
-        )
+    content = read_bounded("--from", file, MAX_RECORD_BYTES, "a report of relay check")
     try:
         document = json.loads(content)
         return read_findings(document.get("record", document) if isinstance(document, dict) else document)

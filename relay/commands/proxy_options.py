@@ -1,14 +1,14 @@
 """-x and the options of single proxies: which of them belong to which proxy of a chain."""
 
 import argparse
-import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from relay.commands.options import seconds, shown
+from relay.commands.options import seconds
 from relay.failure import SettingsError
-from relay.route import Endpoint, Hop, checked_host
+from relay.hop_files import checked_hop
+from relay.route import Endpoint, Hop
 
 # Option of the command line -> field of Hop.
 _FIELDS = {
@@ -24,6 +24,7 @@ _FIELDS = {
     "--proxy-old-form": "old_form",
     "--proxy-unbound": "binds_logins",
 }
+_OPTIONS = {field: option for option, field in _FIELDS.items()}
 
 
 class OfOneProxy(argparse.Action):
@@ -88,44 +89,5 @@ def with_options(hops: Sequence[Hop], given: Sequence[tuple[int, str, Any]]) -> 
             if [other for other, _ in values].count(place) > 1:
                 raise SettingsError(f"{option}: given twice for {changed[place - 1]}")
             changed[place - 1] = replace(changed[place - 1], **{field: value})
-    return [_checked(hop) for hop in changed][: len(hops)]
-
-
-def _checked(hop: Hop) -> Hop:
-    """Raises: SettingsError; else a bad file would come up as a fault of the proxy's."""
-    if hop.ca_file is not None:
-        _check_file("--proxy-ca", hop.ca_file, lambda tls, path: tls.load_verify_locations(path))
-    if hop.key_file is not None and hop.cert_file is None:
-        raise SettingsError("--proxy-key: given without --proxy-cert")
-    if hop.cert_file is not None:
-        name = "--proxy-cert" if hop.key_file is None else "--proxy-cert and --proxy-key"
-        key = hop.key_file
-        _check_file(name, hop.cert_file, lambda tls, path: tls.load_cert_chain(path, key, lambda: b""))
-    _check_installed(hop)
-    if hop.server_name is not None:
-        return replace(hop, server_name=checked_host(hop.server_name, "--proxy-sni"))
-    return hop
-
-
-def _check_file(option: str, path: str, load: Any) -> None:
-    try:
-        load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), path)
-    except ssl.SSLError:
-        why = "it holds no certificate"
-        why += "" if option == "--proxy-ca" else " with its key, or the key wants a password"
-    except OSError as error:
-        why = str(error.strerror)
-    else:
-        return
-    raise SettingsError(f"{option}: cannot use {shown(path)}: {why}; expected a PEM file")
-
-
-def _check_installed(hop: Hop) -> None:
-    from importlib.util import find_spec
-
-    wanted = (("--proxy-system-trust", "truststore", hop.system_trust), ("--proxy-http2", "h2", hop.http2))
-    for option, package, is_wanted in wanted:
-        if is_wanted and find_spec(package) is None:
-            extra = {"h2": "http2"}.get(package, package)
-            mend = f"pip install 'framework-relay[{extra}]'"
-            raise SettingsError(f"{option}: {package} is not installed: {mend}")
+    # A bad file would come up as a fault of the proxy's
+    return [checked_hop(hop, _OPTIONS) for hop in changed][: len(hops)]

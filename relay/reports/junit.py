@@ -25,7 +25,7 @@ def junit(told: Told) -> str:
     }
     root = Xml.Element("testsuites")
     attributes = {
-        "name": _text(told.path),
+        "name": xml_text(told.path),
         "time": f"{told.found.seconds:.3f}",
         "timestamp": told.found.began[:19],
     }
@@ -37,19 +37,25 @@ def junit(told: Told) -> str:
         cause = told.diagnosis.first
         kind = cause.id if cause else "unknown"
         tag = "failure" if failures else "error"
-        child = Xml.SubElement(whole, tag, message=_text(told.headline), type=kind)
+        child = Xml.SubElement(whole, tag, message=xml_text(told.headline), type=kind)
         lines = [line for one in told.diagnosis.causes for line in cause_lines(one, told)]
-        child.text = _text("\n".join([told.headline, *lines, told.sentence]))
+        child.text = xml_text("\n".join([told.headline, *lines, told.sentence]))
     for number, one in enumerate(told.found.findings):
         stamp = f"{one.seconds:.3f}"
         case = Xml.SubElement(suite, "testcase", classname=path, name=f"{number} {one.question}", time=stamp)
         if one.is_answered:
-            Xml.SubElement(case, "system-out").text = _text(f"{one.outcome}: {one.words}")
+            Xml.SubElement(case, "system-out").text = xml_text(f"{one.outcome}: {one.words}")
         else:
-            Xml.SubElement(case, "skipped", message=_text(one.words))
+            Xml.SubElement(case, "skipped", message=xml_text(one.words))
+    return document_text(root)
+
+
+def document_text(root: Xml.Element) -> str:
+    """The file of a tree."""
     Xml.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """`text` without what XML cannot carry."""
     return _ILLEGAL.sub("?", text)

@@ -3,73 +3,13 @@
 PYTHON_IMAGE names another base image, as for anyone who builds the stack.
 """
 
-import json
-import os
-import shlex
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.compose.stack import Stack
+
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
-
-ROOT = Path(__file__).parents[2]
-COMPOSE = shlex.split(os.environ.get("COMPOSE", "docker compose"))
-
-
-class Stack:
-    """One project of its own of the compose file: containers and networks that no other test shares."""
-
-    def __init__(self, name: str, **settings: str) -> None:
-        # An image of its own as well: a user's one is never replaced by a test's.
-        self._environment = {
-            **os.environ,
-            "COMPOSE_PROJECT_NAME": f"relay{os.getpid()}{name}",
-            "RELAY_IMAGE": f"relay{os.getpid()}:test",
-            **settings,
-        }
-
-    def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run(*COMPOSE, *arguments)
-
-    def prove(self) -> subprocess.CompletedProcess[str]:
-        """What the README tells a user to run."""
-        return self.compose("up", "--build", "--exit-code-from", "client")
-
-    def inspect(self, service: str) -> dict:
-        container = self.compose("ps", "-a", "-q", service).stdout.strip()
-        return json.loads(self._run("docker", "inspect", container).stdout)[0]
-
-    def networks(self, service: str) -> dict:
-        """Short names of the service's networks, with what it has there."""
-        found = self.inspect(service)["NetworkSettings"]["Networks"]
-        return {name.rpartition("_")[2]: network for name, network in found.items()}
-
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def remove(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def image() -> Iterator[None]:
-    """Build the image once, and take it away at the end."""
-    stack = Stack("image")
-    built = stack.compose("build")
-    assert 0 == built.returncode, built.stdout
-    yield
-    stack._run("docker", "image", "rm", "--force", f"relay{os.getpid()}:test")
-
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Stack]:

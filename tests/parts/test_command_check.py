@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,6 +16,7 @@ import pytest
 from relay.commands import guarded
 from relay.finding import MAX_FINDINGS
 from relay.route import Endpoint
+from tests.parts.html_page import Page
 from tests.path.real import SCRIPTS, environment
 
 Check = Callable[..., tuple[int, str, str]]
@@ -97,21 +97,6 @@ def test_a_saved_record_is_judged_again(check: Check, closed: Endpoint, tmp_path
     status, out, _ = check(closed, "--report", f"json={saved}", "--json")
     assert (1, saved.read_text("utf-8")) == (status, out)
     assert (1, out, "") == check("--from", saved, "--json")
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, and all text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_html_is_one_file(check: Check, closed: Endpoint, tmp_path: Path) -> None:

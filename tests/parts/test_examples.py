@@ -1,10 +1,12 @@
 """Every file in examples/ runs and prints what it promises."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from relay.access import Access
 from relay.emulator import EmulatedServer
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
@@ -66,6 +68,42 @@ async def test_test_a_client():
     done = await _run("-m", "pytest", *lean, "test_a_client.py")
     assert 0 == done.returncode, done.stdout
     assert "7 passed" in done.stdout
+
+
+async def test_suite(tmp_path: Path):
+    """examples/relay.toml is all as expected with the commands that stand in it, on other ports."""
+    async with (
+        EmulatedServer(FREE) as server,
+        ConnectProxy(FREE, access=_ports(443, server.endpoint.port)) as proxy,
+    ):
+        text = (EXAMPLES / "relay.toml").read_text("utf-8")
+        for usual, here in (("127.0.0.1:5000", server), ("127.0.0.1:3128", proxy)):
+            text = text.replace(usual, str(here.endpoint))
+        (tmp_path / "relay.toml").write_text(text)
+        command = [Path(sys.executable).with_name("relay"), "suite", "-f", tmp_path / "relay.toml"]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=50)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "example: as expected: 3 of 3 as expected" in done.stdout
+
+
+def test_ci_runs_what_is_there():
+    """Every profile and option that the examples for CI name exists."""
+    from relay.commands.suite import _parser
+
+    services = (EXAMPLES.parent / "docker-compose.yml").read_text("utf-8")
+    options = _parser("relay suite").format_help()
+    for name in ("github-actions.yml", "gitlab-ci.yml"):
+        text = (EXAMPLES / "ci" / name).read_text("utf-8")
+        profiles = re.search(r"(?i)profile: \[(.+)\]", text)[1].split(", ")
+        assert [f"  suite-{profile}:" for profile in profiles] == [
+            line for line in services.splitlines() if line.startswith("  suite-")
+        ]
+        used = set(re.findall(r"--(?:report|repeat|compare|tolerance|save|only)", text))
+        assert used <= set(re.findall(r"--[a-z-]+", options))
+
+
+def _ports(*ports: int) -> Access:
+    return Access(allow_ports=tuple(range(port, port + 1) for port in ports))
 
 
 async def _run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

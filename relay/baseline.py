@@ -1,0 +1,201 @@
+"""Baseline: what a suite has measured once, kept in a file, to see later what has become worse."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relay.diagnosis import Verdict
+from relay.finding import Finding, printable
+from relay.suite import OK
+from relay.suite_outcome import Outcome, Result, SuiteRun
+
+VERSION: Final = 1
+MAX_STEPS: Final = 64
+"""Of one path: a chain of eight proxies has some twenty-five."""
+
+MAX_NAME_CHARACTERS: Final = 400
+WAYS: Final = ("up", "down")
+
+
+class BaselineMalformed(ValueError):
+    """A file is no baseline; the message names the key and what was expected."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much worse is not worse.
+
+    Attributes: latency, throughput: as a share (0.5 is 50 %). floor_milliseconds: a latency must also have
+    grown by so much, because the shortest of them are mostly the noise of a scheduler.
+    """
+
+    latency: float = 0.5
+    throughput: float = 0.5
+    floor_milliseconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One part of the way, and the median of what it took."""
+
+    stage: str
+    peer: str
+    milliseconds: float
+
+    @property
+    def name(self) -> str:
+        """For people: "proxy http://a:3128"."""
+        return f"{self.stage} {self.peer}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one path has shown: medians over all its runs.
+
+    Attributes:
+        cause: "ok", or the first cause named. latency_milliseconds: from the first packet of the first
+            connection to the answer of the ping. bytes_per_second: of the largest packet, for each way.
+    """
+
+    cause: str
+    place: str = ""
+    latency_milliseconds: float | None = None
+    stretches: tuple[Stretch, ...] = ()
+    bytes_per_second: Mapping[str, float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "cause": self.cause,
+            "place": self.place,
+            "latency_milliseconds": self.latency_milliseconds,
+            "stretches": [
+                {"stage": one.stage, "peer": one.peer, "milliseconds": one.milliseconds}
+                for one in self.stretches
+            ],
+            "bytes_per_second": dict(self.bytes_per_second or {}),
+        }
+
+
+def measured(results: Sequence[Result]) -> Measured:
+    """What the runs of one path have shown together; the worst of the verdicts is kept."""
+    worst = next((one for one in results if one.cause != OK), results[0])
+    good = [
+        one.told.found for one in results if one.told and one.told.diagnosis.verdict is Verdict.GOOD
+    ]
+    pings = [ping for found in good if (ping := found.of("ping")) is not None]
+    if not pings:
+        return Measured(worst.cause, worst.place)
+    ways = {way: _median(_speeds([found.of("sizes") for found in good], way)) for way in WAYS}
+    return Measured(
+        worst.cause,
+        worst.place,
+        _median([_number(ping, "open_milliseconds") + _number(ping, "milliseconds") for ping in pings]),
+        _stretches(pings, str(results[0].cell.route.target)),
+        {way: speed for way, speed in ways.items() if speed},
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return round(statistics.median(values), 3) if values else 0.0
+
+
+def _number(finding: Finding, key: str) -> float:
+    value = finding.evidence.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _speeds(sizes: Sequence[Finding | None], way: str) -> list[float]:
+    ends = [one.evidence.get(way) for one in sizes if one is not None]
+    speeds = [end.get("bytes_per_second") for end in ends if isinstance(end, Mapping)]
+    return [float(speed) for speed in speeds if isinstance(speed, int | float)]
+
+
+def _stretches(pings: Sequence[Finding], target: str) -> tuple[Stretch, ...]:
+    """The steps to the open connection, and the answer to the ping as the last."""
+    taken: dict[tuple[str, str, int], list[float]] = {}
+    for ping in pings:
+        steps = ping.evidence.get("steps") or [
+            {"stage": "connect", "peer": target, "milliseconds": _number(ping, "open_milliseconds")}
+        ]
+        answer = {"stage": "answer", "peer": target, "milliseconds": _number(ping, "milliseconds")}
+        seen: dict[tuple[str, str], int] = {}
+        for step in [*steps, answer]:
+            name = (str(step["stage"]), str(step["peer"]))
+            seen[name] = seen.get(name, 0) + 1
+            taken.setdefault((*name, seen[name]), []).append(float(step["milliseconds"]))
+    return tuple(Stretch(stage, peer, _median(times)) for (stage, peer, _), times in taken.items())
+
+
+def by_cell(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results that were run, by the name of the path."""
+    found: dict[str, list[Result]] = {}
+    for one in results:
+        if one.outcome is not Outcome.NOT_RUN:
+            found.setdefault(one.cell.name, []).append(one)
+    return found
+
+
+def baseline_text(run: SuiteRun) -> str:
+    """The file of a baseline."""
+    cells = {name: measured(results).as_dict() for name, results in by_cell(run.results).items()}
+    document = {"baseline_version": VERSION, "suite": run.name, "began": run.began, "paths": cells}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_baseline(text: str | bytes) -> dict[str, Measured]:
+    """Read what `baseline_text` wrote. Raises: BaselineMalformed."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BaselineMalformed(f"this is no JSON: {str(error)[:100]}") from None
+    table = _typed(document, dict, "the file")
+    version = _typed(table.get("baseline_version"), int, "baseline_version")
+    if version != VERSION:
+        raise BaselineMalformed(f"baseline_version: {version}; this program reads version {VERSION}")
+    paths = _typed(table.get("paths"), dict, "paths")
+    return {str(printable(name)): _measured(value, f"paths.{name[:80]!a}") for name, value in paths.items()}
+
+
+def _measured(value: Any, where: str) -> Measured:
+    table = _typed(value, dict, where)
+    steps = _typed(table.get("stretches"), list, f"{where}.stretches")
+    if len(steps) > MAX_STEPS:
+        raise BaselineMalformed(f"{where}.stretches: {len(steps)}; expected at most {MAX_STEPS}")
+    latency = table.get("latency_milliseconds")
+    speeds = _typed(table.get("bytes_per_second"), dict, f"{where}.bytes_per_second")
+    return Measured(
+        _name(table, "cause", where),
+        _name(table, "place", where),
+        None if latency is None else _positive(latency, f"{where}.latency_milliseconds"),
+        tuple(_stretch(step, f"{where}.stretches[{index}]") for index, step in enumerate(steps)),
+        {way: _positive(speeds[way], f"{where}.bytes_per_second") for way in WAYS if way in speeds},
+    )
+
+
+def _stretch(value: Any, where: str) -> Stretch:
+    table = _typed(value, dict, where)
+    milliseconds = _positive(table.get("milliseconds"), f"{where}.milliseconds")
+    return Stretch(_name(table, "stage", where), _name(table, "peer", where), milliseconds)
+
+
+def _typed(value: Any, kind: type, what: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BaselineMalformed(f"{what}: {type(value).__name__}; expected {kind.__name__}")
+    return value
+
+
+def _name(table: Mapping[str, Any], key: str, where: str) -> str:
+    text = str(printable(_typed(table.get(key), str, f"{where}.{key}")))
+    if len(text) > MAX_NAME_CHARACTERS:
+        raise BaselineMalformed(f"{where}.{key}: over {MAX_NAME_CHARACTERS} characters")
+    return text
+
+
+def _positive(value: Any, what: str) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1e15:
+        raise BaselineMalformed(f"{what}: expected a number from 0")
+    return float(value)

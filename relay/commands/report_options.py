@@ -1,0 +1,44 @@
+"""--report and files of commands that check: how they are named, written and read."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from relay.failure import SettingsError
+
+EXIT_UNTESTED = 3
+
+
+def report_of(value: str, known: Iterable[str]) -> tuple[str, str | None]:
+    """FORMAT or FORMAT=FILE. Raises: SettingsError."""
+    name, equals, file = value.partition("=")
+    if name not in known or (equals and not file):
+        raise SettingsError(
+            f"--report: {value[:80]!r}; expected one of {', '.join(sorted(known))}, then =FILE or not"
+        )
+    return name, file or None
+
+
+def write_report(text: str, file: str | None, option: str = "--report") -> None:
+    """Write to a file, or to stdout when it is None or "-". Raises: SettingsError."""
+    if file is None or file == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(file).write_text(text, "utf-8")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{option}: cannot write {file!r}: {why}") from None
+
+
+def read_bounded(option: str, file: str, limit_bytes: int, what: str) -> bytes:
+    """The whole of a file. Raises: SettingsError when it cannot be read, or is too large to be `what`."""
+    try:
+        with Path(file).open("rb") as stream:
+            content = stream.read(limit_bytes + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{option}: cannot read {file!r}: {why}") from None
+    if len(content) > limit_bytes:
+        raise SettingsError(f"{option}: {file!r} is over {limit_bytes} bytes; expected {what}")
+    return content

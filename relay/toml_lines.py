@@ -1,0 +1,60 @@
+"""Where in a TOML file a key stands, for errors: Python's own reader of TOML keeps no lines."""
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+Place = Sequence[str | int]
+"""The way to a value: ("path", 2, "expect") is the key `expect` of the third [[path]]."""
+
+
+def line_of(text: str, place: Place) -> int:
+    """The line, from 1, on which `place` begins, or else the longest part of it that is there.
+
+    The first lines of a TOML file are a TOML file as well, unless they end inside a value. So what needs the
+    fewest lines to be there ends on the last of these; the reader itself finds it, asked some ten times.
+
+    Raises: tomllib.TOMLDecodeError for a text that is no TOML.
+    """
+    tomllib.loads(text)
+    lines = text.splitlines(keepends=True)
+    for length in range(len(place), 0, -1):
+        if _holds(_beginning(lines, len(lines))[0], place[:length]):
+            last = _fewest(lines, place[:length])
+            return _beginning(lines, last - 1)[1] + 1
+    return 1
+
+
+def _fewest(lines: Sequence[str], place: Place) -> int:
+    """How many lines it takes until `place` is there."""
+    low, high = 1, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        if _holds(_beginning(lines, middle)[0], place):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _beginning(lines: Sequence[str], count: int) -> tuple[dict[str, Any], int]:
+    """What the first lines say, without a value that they break off in; and how many lines that is."""
+    for length in range(count, 0, -1):
+        try:
+            return tomllib.loads("".join(lines[:length])), length
+        except tomllib.TOMLDecodeError:
+            continue
+    return {}, 0
+
+
+def _holds(document: Any, place: Place) -> bool:
+    for key in place:
+        is_there = key in document if isinstance(document, dict) else _has_place(document, key)
+        if not is_there:
+            return False
+        document = document[key]
+    return True
+
+
+def _has_place(document: Any, key: str | int) -> bool:
+    return isinstance(document, list) and isinstance(key, int) and key < len(document)
