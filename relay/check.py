@@ -11,9 +11,10 @@ from protocol.sealing import Key
 from relay.failure import RelayError
 from relay.finding import UNTESTED, Finding, printable
 from relay.packet_stream import PacketStream
-from relay.probe import Dialled, dial
+from relay.probe import WORDS, Dialled, dial
 from relay.route import Endpoint, Route
 from relay.stream import SocketStream, Stream
+from relay.trace import Trace
 from relay.tunnel import open_tunnel
 
 MAX_CONNECTIONS: Final = 30
@@ -29,6 +30,10 @@ class BudgetSpent(Exception):
 
 class CannotTest(Exception):
     """The question cannot be put here; the message says why."""
+
+
+class NoConnection(CannotTest):
+    """What was open before is not taken now."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,27 @@ class Patience:
         return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What a person asks for beyond the questions that are always put; nothing of it is done unasked.
+
+    Attributes:
+        idle_seconds, age_seconds, load_seconds: for so long leave a connection alone; use one; fill the line.
+        control: a host that should be reachable in the same way. given_address: the target's, as its
+            administrator knows it. source: the address that this machine should be seen with.
+        resolver: another name server to compare with. proxy_header: try a PROXY header before the packet.
+    """
+
+    idle_seconds: float = 0.0
+    age_seconds: float = 0.0
+    load_seconds: float = 0.0
+    control: Endpoint | None = None
+    given_address: str = ""
+    source: str = ""
+    resolver: str = ""
+    proxy_header: bool = False
+
+
 @dataclass
 class Trip:
     """One run along one route: what is known so far, and ways to open connections that are counted.
@@ -61,6 +87,7 @@ class Trip:
     Attributes:
         answers: question -> word, of all checks that have been answered.
         address: of the first hop, or of the target when there is none, once one was found to be open.
+        has_lost: a later connection to it was not taken.
     """
 
     route: Route
@@ -70,7 +97,8 @@ class Trip:
     addresses: list[Address] = field(default_factory=list)
     address: Address | None = None
     connections: int = 0
-    idle_seconds: float = 0.0
+    has_lost: bool = False
+    extras: Extras = Extras()
 
     @property
     def first(self) -> Endpoint:
@@ -93,21 +121,31 @@ class Trip:
         self.count()
         return await dial(address, limit_seconds, **options)
 
-    async def open(self, target: Endpoint | None = None, limit_seconds: float | None = None) -> Stream:
-        """A byte stream to the target, or to another one, by this route. Raises: RelayError, BudgetSpent."""
+    async def open(
+        self,
+        target: Endpoint | None = None,
+        limit_seconds: float | None = None,
+        trace: Trace | None = None,
+    ) -> Stream:
+        """A byte stream to the target, or to another one, by this route; its steps go into `trace`.
+
+        Raises: RelayError, BudgetSpent, CannotTest.
+        """
         limit = self.patience.tunnel if limit_seconds is None else limit_seconds
         if target is None and not self.route.hops and self.address is not None:
             return await self._open_directly(limit)
         if self.answers.get("tunnel") == "login-refused":
             raise CannotTest("a login that was refused is not sent again")
         self.count()
-        return await open_tunnel(Route(target or self.route.target, self.route.hops), timeout_seconds=limit)
+        route = Route(target or self.route.target, self.route.hops)
+        return await open_tunnel(route, timeout_seconds=limit, trace=trace)
 
     async def _open_directly(self, limit_seconds: float) -> Stream:
         assert self.address is not None
         dialled = await self.dial(self.address, limit_seconds)
         if dialled.sock is None:
-            raise CannotTest(f"it {dialled.word} now, having been open before")
+            self.has_lost = True
+            raise NoConnection(f"it {WORDS[dialled.word]} now, having been open before")
         return SocketStream(dialled.sock)
 
     @contextlib.asynccontextmanager
@@ -139,7 +177,8 @@ class Check:
     Attributes:
         question: its name. words: every answer it may give, and how that is said.
         needs: answers of other checks without which it makes no sense.
-        connections: at most so many are opened. on_request: it disturbs, or takes long.
+        connections: at most so many are opened. on_request: the attribute of Extras that asks for it, or "".
+        disturbs: what it may do to a network in use, "" when it is as any client.
     """
 
     question: str
@@ -147,7 +186,8 @@ class Check:
     run: Run
     needs: Needs
     connections: int
-    on_request: bool
+    on_request: str
+    disturbs: str
     routes: tuple[str, ...]
 
     @property
@@ -158,6 +198,8 @@ class Check:
     def is_askable(self, trip: Trip) -> bool:
         """Whether it makes sense now, and was not asked before."""
         kind = "proxy" if trip.route.hops else "direct"
+        if self.on_request and not getattr(trip.extras, self.on_request):
+            return False
         met = all(trip.answers.get(question) in words for question, words in self.needs.items())
         return kind in self.routes and met and self.question not in trip.answers
 
@@ -172,14 +214,20 @@ def check(
     *,
     needs: Mapping[str, str] | None = None,
     connections: int = 1,
-    on_request: bool = False,
+    on_request: str = "",
+    disturbs: str = "",
     routes: tuple[str, ...] = ("direct", "proxy"),
 ) -> Callable[[Run], Run]:
-    """Enter a check into the catalogue. `needs`: question -> the words it must have, with spaces between."""
+    """Enter a check into the catalogue. `needs`: question -> the words it must have, with spaces between.
+
+    A key like "connect.speed" looks into the evidence of an answer.
+    """
     wanted = {key: frozenset(value.split()) for key, value in (needs or {}).items()}
 
     def enter(run: Run) -> Run:
-        CHECKS[question] = Check(question, words, run, wanted, connections, on_request, routes)
+        CHECKS[question] = Check(
+            question, words, run, wanted, connections, on_request, disturbs, routes
+        )
         return run
 
     return enter

@@ -115,7 +115,10 @@ def facts_for_people(told: Told) -> dict[str, str]:
         "first_bytes": _evidence(ping, "first_bytes") or "nothing",
         "last_router": _evidence(seen.get("hops"), "last_address") or "unknown",
         "passed_bytes": _passed(seen.get("sizes")),
-        "idle_seconds": _evidence(seen.get("idle"), "lasted_seconds") or "some",
+        "idle_seconds": _evidence(seen.get("idle-limit"), "most_seconds")
+        or _evidence(seen.get("idle"), "lasted_seconds")
+        or "some",
+        "distance": seen["distance"].words if "distance" in seen else "Its distance is not known",
         "name": _evidence(seen.get("resolve"), "host") or host,
         "resolved": ", ".join(seen["resolve"].evidence.get("addresses", []))
         if "resolve" in seen

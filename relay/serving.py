@@ -30,7 +30,7 @@ from protocol.packet import (
     source_reply,
 )
 from protocol.sealing import Direction
-from relay.evidence import tcp_info
+from relay.evidence import damaged_segments, tcp_info
 from relay.journal import Ended, Record
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class Conversation(asyncio.Protocol):
                 return sink_reply(packet.argument)
             case Operation.OBSERVED:
                 seen = {**self._record.as_dict(), "tcp_info": tcp_info(self._socket)}
+                seen["damaged_segments"] = damaged_segments()
                 return document_reply(operation, seen)
             case Operation.HOLD:
                 self._hold(read_hold(packet.argument) / 1000, packet)

@@ -19,13 +19,13 @@ LAYERS = (
      "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
      "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
-    {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+    {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "far_record",
+     "fault_answer", "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
+     "pipe", "probe", "race", "recording", "refusal", "resetting", "serving", "siblings", "stream",
+     "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
-    {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
+    {"addresses", "catalogue_page", "faults", "given", "http2_pipe", "http2_stream", "intake", "limits",
+     "lookups", "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
      "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "accounts", "client_logins", "fault_rule"},
