@@ -41,8 +41,8 @@ class Patience:
     """How long single waits may take, in seconds. The sum of those that meet on one path stays below 10."""
 
     resolve: float = 4.0
-    # SYN, and the first two retransmissions, 1 s and 3 s after it
-    connect: float = 3.3
+    # SYN, two retransmissions 1 s and 3 s after it, and what a machine without ARP says 3.06 s after it
+    connect: float = 3.6
     # A proxy that dials a dead target says so only after its own limit, often 60 s: we say "silent" before
     tunnel: float = 5.0
     reply: float = 2.5
@@ -55,8 +55,8 @@ class Patience:
         """The same proportions in another overall limit (the default is for 10 s)."""
         share = timeout_seconds / 10.0
         if share >= 1.0:
-            return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * min(share, 3.0), 0.4)
-        return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
+            return cls(4.0 * share, 3.6 * share, 5.0 * share, 2.5 * share, 1.6 * min(share, 3.0), 0.4)
+        return cls(4.0 * share, 3.6 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ LAYERS = (
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
-     "reports"},
+     "report_difference", "reports"},
     {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
      "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.

@@ -26,6 +26,10 @@ _NEGOTIATED = 1 | 2 | 4
 """TCPI_OPT_TIMESTAMPS, _SACK, _WSCALE of linux/tcp.h: today's systems agree on one of them at least."""
 
 
+_LARGEST_MTU = 9_216
+"""Beyond it is no network but this machine itself, where the window limits a segment, not the path."""
+
+
 @check("sizes", WORDS, needs={"ping": "answered"}, connections=2)
 async def sizes(trip: Trip) -> Finding:
     """Do packets of every size pass, both ways?"""
@@ -53,7 +57,7 @@ async def sizes(trip: Trip) -> Finding:
 def mtu_of(info: Mapping[str, int], *, is_v6: bool) -> str:
     """What TCP_INFO says of the path: "plain", "lowered", "clamped", "options-gone", or "unknown"."""
     whole, segment, advertised = (info.get(key, 0) for key in ("pmtu", "snd_mss", "advmss"))
-    if not (whole and segment and advertised):
+    if not (whole and segment and advertised) or whole > _LARGEST_MTU:
         return "unknown"
     headers = 60 if is_v6 else 40
     if not info.get("options", 0) & _NEGOTIATED:
