@@ -111,8 +111,13 @@ class _Run:
             ]
             wanted = next_questions(self._found, causes(), askable)
             if not wanted:
-                return
+                break
             await self.put([CHECKS[question] for question in wanted[:AT_A_TIME]])
+
+        if self._trip.answers.get("ping") in ("closed", "reset", "silent"):
+            # Nothing says more than the far end itself, asked by another way
+            for question in ("direct", "server-record"):
+                await self.put([CHECKS[one] for one in (question,) if self._may(one)])
 
     async def put(self, checks: Sequence[Check]) -> None:
         """Put questions side by side, and keep each answer as it comes."""

@@ -31,7 +31,9 @@ async def source_ports(trip: Trip) -> Finding:
     """Does it depend on the source port, or on the number of connections, whether one is taken?"""
     first, ports = await _round(trip, [0] * PORTS)
     if not any(first):
-        return found("source-ports", "none", tried=PORTS, ports=ports)
+        # The way itself has found it open
+        word = "first-then-none" if trip.address is not None else "none"
+        return found("source-ports", word, tried=PORTS, ports=ports)
     # The other way round, so that what the order decides is not taken for what the port does
     second, _ = await _round(trip, ports[::-1])
     word = judge(first, second[::-1])

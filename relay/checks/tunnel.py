@@ -10,7 +10,7 @@ from typing import Any
 from relay.check import Trip, check, found
 from relay.failure import Failure, ProxyRefused, Reason, RelayError, Stage
 from relay.finding import Finding
-from relay.reading import AT_ONCE_SECONDS, read_refusal
+from relay.reading import AT_ONCE_SECONDS, Reading, read_refusal
 from relay.trace import Trace
 
 WORDS = {
@@ -130,9 +130,7 @@ def _clock(fields: Mapping[str, str]) -> dict[str, Any]:
     return {"clock": "off" if abs(offset) > CLOCK_SECONDS else "right", "clock_offset_seconds": round(offset)}
 
 
-def _refusal(
-    trip: Trip, error: RelayError, seconds: float, trace: Trace
-) -> tuple[str, str, dict[str, Any]]:
+def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tuple[str, str, dict[str, Any]]:
     failure = error.failure
     hop = failure.hop or 0
     evidence: dict[str, Any] = {
@@ -154,22 +152,25 @@ def _refusal(
         return word, failure.sentence, evidence
     sent_login = failure.reason is Reason.LOGIN_REFUSED
     reading = read_refusal(error.status, error.headers, error.body, sent_login=sent_login)
+    return reading.word, failure.sentence, {**evidence, **_said(error, reading)}
+
+
+def _said(error: ProxyRefused, reading: Reading) -> dict[str, Any]:
+    """What stands in a refusal, in words of ours and in its own."""
     fields = {name.lower(): value for name, value in error.headers}
-    evidence |= {
+    schemes = [value.split(" ")[0] for name, value in error.headers if name.lower() == "proxy-authenticate"]
+    offered = {scheme.lower() for scheme in schemes}
+    return {
         "status": error.status,
         "said": reading.said or "nothing",
         "vendor": reading.vendor or "unknown",
         "own_words": reading.own_words,
         "parent": reading.parent,
-        "schemes": [
-            value.split(" ")[0] for name, value in error.headers if name.lower() == "proxy-authenticate"
-        ],
+        "schemes": schemes,
+        "offers": "basic" if "basic" in offered else "none" if not offered else "other",
+        "negotiate": "negotiate" in offered,
         "via": fields.get("via", "")[:200],
         "server": (fields.get("server") or fields.get("proxy-agent") or "")[:200],
         "location": fields.get("location", "")[:400],
         **_clock(fields),
     }
-    offered = {scheme.lower() for scheme in evidence["schemes"]}
-    evidence["negotiate"] = "negotiate" in offered
-    usable = "basic" if "basic" in offered else "none" if not offered else "other"
-    return reading.word, failure.sentence, {**evidence, "offers": usable}

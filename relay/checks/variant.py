@@ -40,12 +40,16 @@ async def variant(trip: Trip) -> Finding:
         _is_taken(trip, b"\x7f\x7f\x7f\x7f\x7f\x7f" + rest),
     )
     passes = {"split": split, "tls": tls, "http": http, "other": other}
+    return found("variant", judge(**passes), passes=passes)
+
+
+def judge(*, split: bool, tls: bool, http: bool, other: bool) -> str:
+    """The word for the forms that pass. A filter of first bytes is told from a signature by other bytes."""
+    if tls and not other:
+        return "http-and-tls-pass" if http else "tls-passes"
     if split:
-        return found("variant", "split-passes", passes=passes)
-    if other:
-        return found("variant", "others-pass", passes=passes)
-    word = "http-and-tls-pass" if http and tls else "tls-passes" if tls else "none-passes"
-    return found("variant", word, passes=passes)
+        return "split-passes"
+    return "others-pass" if other else "none-passes"
 
 
 async def _open(trip: Trip) -> SocketStream:

@@ -16,8 +16,9 @@ BOX_PITCH = 92
 
 BADGES = {Verdict.GOOD: "good", Verdict.BROKEN: "broken", Verdict.UNTESTED: "unknown"}
 _PASSING = frozenset(
-    "literal found open opened answered all kept clean same quiet alive fine right works".split()
-)
+    ("literal", "found", "open", "opened", "answered", "all", "kept", "clean", "same", "quiet", "alive",
+     "fine", "right", "works", "soon")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def parts_of(told: Told) -> list[Part]:
     for index, (kind, name) in enumerate(names):
         is_broken = kind == at and (kind != "proxy" or index == told.hop + 1)
         is_cut = at == "way" and index == link
-        shown = name if len(name) <= NAME_CHARACTERS else name[: NAME_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+        is_long = len(name) > NAME_CHARACTERS
+        shown = name[: NAME_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}" if is_long else name
         last = index == len(names) - 1
         made.append(Part(kind, shown, name, 8 + BOX_PITCH * index, is_broken, is_cut, is_reached, last))
         is_reached = is_reached and not is_broken and not is_cut
