@@ -12,7 +12,6 @@ WORDS: Final = {
     "never-arrived": "no connection of ours is in the server's journal",
     "nothing-came": "a connection arrived at the server, and not a byte of ours on it",
     "proxy-header-first": "our bytes arrived at the server behind a PROXY header",
-    "changed": "other bytes than ours arrived at the server",
     "seal-broken": "our packet arrived, and did not open with the server's key",
     "reset-seen": "the server received a reset that we have not sent",
     "not-closed": "the server has not closed the connection that was closed here",

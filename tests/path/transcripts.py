@@ -127,7 +127,7 @@ def page(told: dict[str, Told]) -> str:
     lines = [
         "# Three broken paths",
         "",
-        "Each was broken for real and checked; names, times and addresses are changed, the rest is as it was.",
+        "Each was broken for real and checked; names, times, addresses are changed, the rest is as it was.",
         "Made by `python -m tests.path.transcripts > docs/transcripts.md`; a test keeps it true.",
     ]
     for case in CASES:
