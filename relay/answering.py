@@ -188,10 +188,10 @@ class Answering:
         return self.tunnels.pop(tunnel)
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        asking = self._forget(tunnel)
+        asking, counters = self._forget(tunnel), tunnel.counters
         self._outcomes.ended(
-            asking, tunnel.status, tunnel.ended, tunnel.counters.up, tunnel.counters.down,
-            refusal=tunnel.refusal, **_way(tunnel),
+            asking, tunnel.status, tunnel.ended, counters.up, counters.down,
+            refusal=tunnel.refusal, way=tunnel.way if self._outcomes.log is not None else {},
         )  # fmt: skip
 
     async def _forward(self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None) -> bool:
@@ -285,10 +285,3 @@ class Answering:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(ended)
-
-
-def _way(tunnel: Tunnel) -> dict[str, str]:
-    """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
-    if tunnel.carriage is None:
-        return {}
-    return {"outgoing": tunnel.outgoing, "path": tunnel.carriage.path}

@@ -15,18 +15,18 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
+    {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
      "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
      "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "far_record",
      "fault_answer", "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
-     "pipe", "probe", "race", "recording", "refusal", "resetting", "serving", "siblings", "stream",
+     "operations", "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream",
      "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "given", "http2_pipe", "http2_stream", "intake", "limits",
-     "lookups", "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "users"},
+     "lookups", "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context",
+     "serving", "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "accounts", "client_logins", "fault_rule"},
     {"fault_plan", "logins", "persona", "route", "toxics"},
