@@ -16,7 +16,7 @@ RELAY = Path(relay.__file__).parent
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
+     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end",
      "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "far_record",

@@ -7,7 +7,6 @@ from protocol.errors import WireError
 from protocol.packet import Packet
 from protocol.sealing import Direction
 from relay.check import CannotTest, Trip, check, found
-from relay.checks.plain_proxy import only_plain
 from relay.finding import Finding
 from relay.stream import SocketStream
 
@@ -50,3 +49,10 @@ async def _more(stream: SocketStream) -> bytes:
     if not data:
         raise EOFError
     return data
+
+
+def only_plain(trip: Trip) -> None:
+    """Raises: CannotTest unless it is one http:// proxy without a login."""
+    hop = trip.route.hops[0]
+    if not str(hop).startswith("http://") or hop.user is not None or len(trip.route.hops) > 1:
+        raise CannotTest("only tried on one plain proxy without a login")

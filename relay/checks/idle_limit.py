@@ -25,7 +25,10 @@ CONNECTIONS = 8
     disturbs="keeps eight more connections open for as long as --idle says",
 )
 async def idle_limit(trip: Trip) -> Finding:
-    """How long may a connection rest? All tries side by side, so that it takes no longer than the longest."""
+    """How long may a connection rest?
+
+    All tries are side by side, so that it takes no longer than the longest.
+    """
     longest = trip.extras.idle_seconds
     rests = [longest * number / (CONNECTIONS + 1) for number in range(1, CONNECTIONS + 1)]
     alive = await asyncio.gather(*(_survives(trip, rest) for rest in rests))

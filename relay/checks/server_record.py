@@ -23,7 +23,7 @@ _WORDS = {**WORDS, "no-journal": "the server keeps no journal that can be asked"
     routes=("proxy",),
 )
 async def server_record(trip: Trip) -> Finding:
-    """Has the server seen a packet that we send through the proxy? It is asked without the proxy."""
+    """Has the server, asked without the proxy, seen a packet that we send through it?"""
     nonce = secrets.token_bytes(NONCE_BYTES)
     answered = await _send_through(trip, nonce)
     address = (await addresses_of(trip.route.target))[0]

@@ -4,7 +4,8 @@ import base64
 import secrets
 
 from relay.check import Trip, check, found
-from relay.checks.plain_proxy import asked, only_plain
+from relay.checks.early_bytes import only_plain
+from relay.checks.user_agent import asked
 from relay.finding import Finding
 
 WORDS = {
