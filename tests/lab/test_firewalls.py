@@ -105,12 +105,13 @@ def test_a_rule_that_further_questions_find(name: str, lab: Network) -> None:
     """Distance, other forms of the packet, and the source ports tell it from its look-alikes."""
     expected, rule = NEARER[name]
     lab.rules("router", rule)
-    document = check(lab, SERVER)
-    named = {cause["id"] for cause in document["diagnosis"]["causes"]}
+    # Whether a dead link of two is met at all, and the other one too, is chance: one run of 50 cannot tell
+    for _ in range(3):
+        document = check(lab, SERVER)
+        named = {cause["id"] for cause in document["diagnosis"]["causes"]}
+        if expected in named:
+            break
     told = [f"{one['question']}: {one['outcome']} ({one['words']})" for one in document["record"]["findings"]]
-    # Chance decides whether a dead link of two is met at all, and by how many of the questions
-    if name == "a dead one of two links" and 0 == document["status"]:
-        pytest.skip("every connection took the link that works")
     assert expected in named, "\n".join([*told, f"{named}"])
     if expected == "fw-reject-rst":
         assert "server-port-closed" not in named

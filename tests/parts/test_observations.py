@@ -1,6 +1,7 @@
 """The catalogue names only what can be seen: every word of it is an answer of some check, or is given."""
 
 import ast
+import functools
 import inspect
 import re
 import sys
@@ -30,6 +31,7 @@ def words_of(question: str) -> set[str]:
     return set(CHECKS[question].words if question in CHECKS else ()) | set(GIVEN.get(question, ()))
 
 
+@functools.cache
 def strings_in(question: str) -> set[str]:
     """Every string, and the names of keyword arguments, in the modules that answer a question."""
     source = inspect.getsource(sys.modules[CHECKS[question].run.__module__])

@@ -130,7 +130,7 @@ async def test_the_far_end_is_asked_by_the_other_way(far: FarEnd) -> None:
         await until_end(reader)
 
     async with serving(swallow) as proxy:
-        checked = await check(far.server.endpoint, f"http://{proxy}")
+        checked = await check(far.server.endpoint, f"http://{proxy}", seconds=6.0)
     assert "never-arrived" == answer(checked.found.findings, "server-record").outcome
     assert_named(checked, "tls-inspection-starves-server-first")
 
@@ -201,7 +201,7 @@ async def test_only_web_traffic_leaves(far: FarEnd) -> None:
 async def test_a_socks_proxy_that_is_none(far: FarEnd, tool: Tool) -> None:
     """An HTTP proxy behind socks5h://."""
     with peers.squid(tool) as proxy:
-        checked = await check(far.server.endpoint, proxy.url.replace("http", "socks5h", 1))
+        checked = await check(far.server.endpoint, proxy.url.replace("http", "socks5h", 1), seconds=5.0)
     assert_named(checked, "proxy-is-http")
 
 
