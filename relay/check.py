@@ -11,7 +11,7 @@ from protocol.sealing import Key
 from relay.failure import RelayError
 from relay.finding import UNTESTED, Finding, printable
 from relay.packet_stream import PacketStream
-from relay.probe import Dialled, dial
+from relay.probe import WORDS, Dialled, dial
 from relay.route import Endpoint, Route
 from relay.stream import SocketStream, Stream
 from relay.trace import Trace
@@ -32,13 +32,17 @@ class CannotTest(Exception):
     """The question cannot be put here; the message says why."""
 
 
+class NoConnection(CannotTest):
+    """What was open before is not taken now."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long single waits may take, in seconds. The sum of those that meet on one path stays below 10."""
 
     resolve: float = 4.0
-    # SYN, and the first two retransmissions, 1 s and 3 s after it
-    connect: float = 3.3
+    # SYN, two retransmissions 1 s and 3 s after it, and what a machine without ARP says 3.06 s after it
+    connect: float = 3.6
     # A proxy that dials a dead target says so only after its own limit, often 60 s: we say "silent" before
     tunnel: float = 5.0
     reply: float = 2.5
@@ -51,8 +55,29 @@ class Patience:
         """The same proportions in another overall limit (the default is for 10 s)."""
         share = timeout_seconds / 10.0
         if share >= 1.0:
-            return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * min(share, 3.0), 0.4)
-        return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
+            return cls(4.0 * share, 3.6 * share, 5.0 * share, 2.5 * share, 1.6 * min(share, 3.0), 0.4)
+        return cls(4.0 * share, 3.6 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a person asks for beyond the questions that are always put; nothing of it is done unasked.
+
+    Attributes:
+        idle_seconds, age_seconds, load_seconds: for so long leave a connection alone; use one; fill the line.
+        control: a host that should be reachable in the same way. given_address: the target's, as its
+            administrator knows it. source: the address that this machine should be seen with.
+        resolver: another name server to compare with. proxy_header: try a PROXY header before the packet.
+    """
+
+    idle_seconds: float = 0.0
+    age_seconds: float = 0.0
+    load_seconds: float = 0.0
+    control: Endpoint | None = None
+    given_address: str = ""
+    source: str = ""
+    resolver: str = ""
+    proxy_header: bool = False
 
 
 @dataclass
@@ -62,6 +87,7 @@ class Trip:
     Attributes:
         answers: question -> word, of all checks that have been answered.
         address: of the first hop, or of the target when there is none, once one was found to be open.
+        has_lost: a later connection to it was not taken.
     """
 
     route: Route
@@ -71,7 +97,8 @@ class Trip:
     addresses: list[Address] = field(default_factory=list)
     address: Address | None = None
     connections: int = 0
-    idle_seconds: float = 0.0
+    has_lost: bool = False
+    extras: Extras = Extras()
 
     @property
     def first(self) -> Endpoint:
@@ -117,7 +144,8 @@ class Trip:
         assert self.address is not None
         dialled = await self.dial(self.address, limit_seconds)
         if dialled.sock is None:
-            raise CannotTest(f"it {dialled.word} now, having been open before")
+            self.has_lost = True
+            raise NoConnection(f"it {WORDS[dialled.word]} now, having been open before")
         return SocketStream(dialled.sock)
 
     @contextlib.asynccontextmanager
@@ -152,7 +180,8 @@ class Check:
     Attributes:
         question: its name. words: every answer it may give, and how that is said.
         needs: answers of other checks without which it makes no sense.
-        connections: at most so many are opened. on_request: it disturbs, or takes long.
+        connections: at most so many are opened. on_request: the attribute of Extras that asks for it, or "".
+        disturbs: what it may do to a network in use, "" when it is as any client.
     """
 
     question: str
@@ -160,7 +189,8 @@ class Check:
     run: Run
     needs: Needs
     connections: int
-    on_request: bool
+    on_request: str
+    disturbs: str
     routes: tuple[str, ...]
 
     @property
@@ -171,6 +201,8 @@ class Check:
     def is_askable(self, trip: Trip) -> bool:
         """Whether it makes sense now, and was not asked before."""
         kind = "proxy" if trip.route.hops else "direct"
+        if self.on_request and not getattr(trip.extras, self.on_request):
+            return False
         met = all(trip.answers.get(question) in words for question, words in self.needs.items())
         return kind in self.routes and met and self.question not in trip.answers
 
@@ -185,14 +217,20 @@ def check(
     *,
     needs: Mapping[str, str] | None = None,
     connections: int = 1,
-    on_request: bool = False,
+    on_request: str = "",
+    disturbs: str = "",
     routes: tuple[str, ...] = ("direct", "proxy"),
 ) -> Callable[[Run], Run]:
-    """Enter a check into the catalogue. `needs`: question -> the words it must have, with spaces between."""
+    """Enter a check into the catalogue. `needs`: question -> the words it must have, with spaces between.
+
+    A key like "connect.speed" looks into the evidence of an answer.
+    """
     wanted = {key: frozenset(value.split()) for key, value in (needs or {}).items()}
 
     def enter(run: Run) -> Run:
-        CHECKS[question] = Check(question, words, run, wanted, connections, on_request, routes)
+        CHECKS[question] = Check(
+            question, words, run, wanted, connections, on_request, disturbs, routes
+        )
         return run
 
     return enter

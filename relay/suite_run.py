@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from relay.catalogue import causes
+from relay.check import Extras
 from relay.diagnosis import diagnose
 from relay.report import Told
 from relay.suite import Cell, Suite
@@ -64,8 +65,7 @@ class _Runner:
 
 
 async def _check(cell: Cell, run: int) -> Result:
-    found = await survey(
-        cell.route, cell.key, timeout_seconds=cell.timeout_seconds, idle_seconds=cell.idle_seconds
-    )
+    extras = Extras(idle_seconds=cell.idle_seconds)
+    found = await survey(cell.route, cell.key, timeout_seconds=cell.timeout_seconds, extras=extras)
     diagnosis = diagnose(found, causes())
     return Result(cell, run, judge(cell.expect, diagnosis), Told(found, diagnosis))

@@ -86,6 +86,39 @@ FIREWALLS = {
 }
 
 
+NEARER = {
+    "a reset from the first router": ("fw-reject-rst", f"{PORT} reject with tcp reset"),
+    "what is not TLS is dropped": (
+        "allow-http-tls-first-byte",
+        f"{PORT} meta length > 60 @ih,0,8 != 0x16 drop",
+    ),
+    "a dead one of two links": ("path-per-flow-broken", f"{PORT} jhash tcp sport mod 2 == 0 drop"),
+    "three connections and no more": (
+        "fw-conn-rate-limit",
+        f"{PORT} ct state new limit rate over 2/minute burst 2 packets drop",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEARER)
+def test_a_rule_that_further_questions_find(name: str, lab: Network) -> None:
+    """Distance, other forms of the packet, and the source ports tell it from its look-alikes."""
+    expected, rule = NEARER[name]
+    lab.rules("router", rule)
+    # Whether a dead link of two is met at all, and the other one too, is chance: one run of 50 cannot tell
+    for _ in range(3):
+        document = check(lab, SERVER)
+        named = {cause["id"] for cause in document["diagnosis"]["causes"]}
+        if expected in named:
+            break
+    told = [f"{one['question']}: {one['outcome']} ({one['words']})" for one in document["record"]["findings"]]
+    assert expected in named, "\n".join([*told, f"{named}"])
+    if expected == "fw-reject-rst":
+        assert "server-port-closed" not in named
+        seen = evidence(document, "distance")
+        assert (2, 3) == (seen["distance_hops"], seen["control_hops"])
+
+
 @pytest.mark.parametrize("name", FIREWALLS)
 def test_a_firewall(name: str, lab: Network) -> None:
     """The cause is named first; who rejects by ICMP is named by address."""
