@@ -1,0 +1,1 @@
+"""The lab: networks that are really broken, in namespaces of this machine, and the verdict that each must get."""

@@ -1,0 +1,18 @@
+"""Peers that no honest program is: silent, resetting, portals (relay/lab/peers.py)."""
+
+import sys
+
+from relay.lab.peers import MODES
+from relay.lab.program import Command, Given, Make, program
+
+
+def _entered(mode: str) -> Make:
+    def misbehave(given: Given) -> Command:
+        """Run relay/lab/peers.py."""
+        return Command([sys.executable, "-m", "relay.lab.peers", mode, str(given.port), *given.lines])
+
+    return misbehave
+
+
+for _mode in MODES:
+    program(_mode, 5000)(_entered(_mode))

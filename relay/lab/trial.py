@@ -1,0 +1,134 @@
+"""Trial: one scenario played, `relay check` run in it, and its verdict compared with the one expected."""
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from relay.check import MAX_CONNECTIONS
+from relay.lab.program import ours
+from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment
+from relay.lab.scenario import Scenario
+from relay.lab.staging import stage
+
+CHECK_SECONDS: Final = 60.0
+"""One `relay check`, on a machine where many run at once; its own limit is 10 s unless an option says more."""
+
+ALLOWED_SECONDS: Final = {"healthy": 1.0, "at-once": 3.0, "silent": 10.0, "asked": 60.0}
+"""What one check may take with default settings, on a machine that has nothing else to do."""
+
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    IMPOSSIBLE = "impossible here"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one scenario.
+
+    Attributes:
+        named: causes in the order in which they were named. why: what was expected, where it is WRONG.
+        seconds: of each run, as `relay check` itself measured them.
+        reports: what `relay check --json` printed, once for each run.
+    """
+
+    scenario: Scenario
+    outcome: Outcome
+    named: tuple[str, ...] = ()
+    why: str = ""
+    seconds: tuple[float, ...] = ()
+    reports: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it took longer than such a path may take."""
+        return any(one > ALLOWED_SECONDS[self.scenario.speed] for one in self.seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "id": self.scenario.id, "kind": self.scenario.kind, "broken": self.scenario.broken,
+            "expect": self.scenario.expect, "outcome": str(self.outcome), "named": list(self.named),
+            "why": self.why, "seconds": list(self.seconds), "reports": list(self.reports),
+        }  # fmt: skip
+
+
+def play(scenario: Scenario, runs: int) -> dict[str, Any]:
+    """Stage it in this room and run `relay check` in it; for `judge`, as JSON values."""
+    room = Room()
+    try:
+        stage(scenario, room)
+        return {"reports": [_check(scenario, room) for _ in range(runs)]}
+    except CannotPlay as error:
+        return {"impossible": str(error)}
+    except (StagingFailed, subprocess.TimeoutExpired) as error:
+        return {"failed": str(error)}
+
+
+def _check(scenario: Scenario, room: Room) -> dict[str, Any]:
+    command = room.command("client", *ours("check", "--json", *scenario.arguments()))
+    began = time.monotonic()
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=CHECK_SECONDS, env=clean_environment()
+    )
+    took = time.monotonic() - began
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise StagingFailed(f"relay check printed no report: {done.stderr.strip()[:500]}") from None
+    return {**report, "status": done.returncode, "stderr": done.stderr, "command_seconds": round(took, 3)}
+
+
+def judge(scenario: Scenario, played: Mapping[str, Any]) -> Trial:
+    """Compare what was played with what is expected."""
+    if "impossible" in played:
+        return Trial(scenario, Outcome.IMPOSSIBLE, why=str(played["impossible"]))
+    if "failed" in played:
+        return Trial(scenario, Outcome.FAILED, why=str(played["failed"]))
+    reports = played["reports"]
+    wrong = [why for report in reports if (why := misses(scenario, report))]
+    shown = next((report for report in reports if misses(scenario, report)), reports[0])
+    return Trial(
+        scenario,
+        Outcome.WRONG if wrong else Outcome.RIGHT,
+        named=tuple(cause["id"] for cause in shown["diagnosis"]["causes"]),
+        why=wrong[0] if wrong else "",
+        seconds=tuple(report["record"]["seconds"] for report in reports),
+        reports=tuple(reports),
+    )
+
+
+def misses(scenario: Scenario, report: Mapping[str, Any]) -> str:
+    """What is wrong with a report, "" when nothing is."""
+    diagnosis, record = report["diagnosis"], report["record"]
+    named = [cause["id"] for cause in diagnosis["causes"]]
+    notices = {cause["id"] for cause in diagnosis["notices"]}
+    status = 0 if scenario.is_healthy else 1
+    if report["stderr"]:
+        return f"stderr: {report['stderr'][:300]}"
+    if status != report["status"]:
+        return f"exit {report['status']}, expected {status}"
+    if not scenario.is_healthy and not _is_named(scenario, named):
+        return f"expected {scenario.expect}"
+    if scenario.note and scenario.note not in notices:
+        return f"expected the note {scenario.note}"
+    if scenario.is_healthy and (surprising := notices - {scenario.note, *scenario.notes}):
+        return f"unexpected note {', '.join(sorted(surprising))}"
+    told = " ".join(str(diagnosis[key]) for key in ("headline", "sentence", "causes"))
+    if unsaid := [text for text in scenario.says if text not in told]:
+        return f"it does not say {unsaid[0]!r}"
+    if record["connections"] > MAX_CONNECTIONS:
+        return f"{record['connections']} connections, at most {MAX_CONNECTIONS} may be"
+    return ""
+
+
+def _is_named(scenario: Scenario, named: list[str]) -> bool:
+    return scenario.expect in named and named[0] in (scenario.expect, *scenario.alike)
