@@ -9,10 +9,14 @@ from typing import Annotated, Any, Literal
 from relay.catalogue import causes
 from relay.failure import SettingsError
 from relay.lab.network import ADDRESSES, ADDRESSES6, PLACES
+from relay.lab.room import FOLDER
 from relay.toml_table import Between, fill, load_toml, show, subtable
 
 MAX_SCENARIOS = 1_000
 """Of one run: more would take hours, and no file with more was written by a person."""
+
+OTHER_KEY_FILE = FOLDER / "other.key"
+"""A key that the client does not have: {other-key} in lines."""
 
 Text = Annotated[str, Between(1, 4_000)]
 Speed = Literal["healthy", "at-once", "silent", "asked"]
@@ -88,7 +92,8 @@ class Scenario:
     def places(self) -> set[str]:
         """The places beyond those that are always there."""
         used = {program.at for program in self.programs}
-        return {place for place in ("proxy", "parent") if place in used or f"{{{place}}}" in self.target}
+        named = " ".join((self.target, *self.proxy, *self.do))
+        return {place for place in ("proxy", "parent") if place in used or f"{{{place}}}" in named}
 
     def arguments(self) -> list[str]:
         """What `relay check` is given."""
@@ -98,7 +103,7 @@ class Scenario:
 
 def with_addresses(text: str) -> str:
     """Fill in {client}, {server}, {server6} ...; other braces stay."""
-    for name, value in {**ADDRESSES, **ADDRESSES6}.items():
+    for name, value in {**ADDRESSES, **ADDRESSES6, "other-key": str(OTHER_KEY_FILE)}.items():
         text = text.replace(f"{{{name}}}", value)
     return text
 

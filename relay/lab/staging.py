@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import sys
 import time
@@ -11,7 +12,7 @@ import relay.lab.programs  # noqa: F401 - enters every program into PROGRAMS
 from relay.lab.network import ADDRESSES, address, build
 from relay.lab.program import PAUSE_SECONDS, PROGRAMS, START_SECONDS, Given, wait_until_listening
 from relay.lab.room import FOLDER, NOBODY, PLACES_FOLDER, CannotPlay, Room, StagingFailed, find
-from relay.lab.scenario import Chain, Program, Scenario, with_addresses
+from relay.lab.scenario import OTHER_KEY_FILE, Chain, Program, Scenario, with_addresses
 
 SHIM_LINK = 2
 """The link between router and firewall, which a shim takes the place of."""
@@ -27,6 +28,7 @@ def stage(scenario: Scenario, room: Room) -> None:
     build(room, scenario.places, without=[SHIM_LINK] if scenario.shim is not None else [])
     if scenario.shim is not None:
         _start_shim(scenario, room)
+    OTHER_KEY_FILE.write_text(secrets.token_hex(32) + "\n", "ascii")
     _set_names(scenario, room)
     _run_all(room, scenario.do)
     for number, program in enumerate(scenario.programs):
