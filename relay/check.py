@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class Trip:
     Attributes:
         answers: question -> word, of all checks that have been answered.
         address: of the first hop, or of the target when there is none, once one was found to be open.
+        ended_seconds: after how long our ping's connection was ended, when it was.
     """
 
     route: Route
@@ -71,6 +73,7 @@ class Trip:
     address: Address | None = None
     connections: int = 0
     idle_seconds: float = 0.0
+    ended_seconds: float = 0.0
 
     @property
     def first(self) -> Endpoint:
@@ -94,7 +97,10 @@ class Trip:
         return await dial(address, limit_seconds, **options)
 
     async def open(self, target: Endpoint | None = None, limit_seconds: float | None = None) -> Stream:
-        """A byte stream to the target, or to another one, by this route. Raises: RelayError, BudgetSpent."""
+        """A byte stream to the target, or to another one, by this route.
+
+        Raises: RelayError, BudgetSpent, CannotTest; ConnectionResetError when it was reset as it opened.
+        """
         limit = self.patience.tunnel if limit_seconds is None else limit_seconds
         if target is None and not self.route.hops and self.address is not None:
             return await self._open_directly(limit)
@@ -108,6 +114,9 @@ class Trip:
         dialled = await self.dial(self.address, limit_seconds)
         if dialled.sock is None:
             raise CannotTest(f"it {dialled.word} now, having been open before")
+        if dialled.evidence.get("reset_at_once"):
+            dialled.close()
+            raise ConnectionResetError(errno.ECONNRESET, "reset as soon as it was open")
         return SocketStream(dialled.sock)
 
     @contextlib.asynccontextmanager

@@ -32,6 +32,14 @@ OPEN = {"connect": "open"}
 async def ping(trip: Trip) -> Finding:
     """Is the empty packet answered?"""
     began = time.monotonic()
+    try:
+        return await _ping(trip, began)
+    except ConnectionResetError:
+        evidence = {"acked": False, "again": False, "speed": "at-once", **_seen(bytearray())}
+        return found("ping", "reset", _words(trip, "reset", evidence), **evidence)
+
+
+async def _ping(trip: Trip, began: float) -> Finding:
     async with trip.stream() as stream:
         opened = time.monotonic()
         want_errors(stream.fileno_socket())
@@ -40,6 +48,7 @@ async def ping(trip: Trip) -> Finding:
         info = full_tcp_info(sock)
         icmp = [error.as_dict() for error in queued_errors(sock)]
     seconds = time.monotonic() - opened
+    trip.ended_seconds = seconds if word in ("closed", "reset") else 0.0
     evidence |= {
         "open_milliseconds": round((opened - began) * 1000, 3),
         "milliseconds": round(seconds * 1000, 3),

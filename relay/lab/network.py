@@ -108,7 +108,8 @@ def _connect(room: Room, talks: dict[str, Any], link: Link) -> None:
             talk.addr(
                 "add", index=index, address=address(link.net, host, version), prefixlen=bits, **flags
             )
-        talk.link("set", index=index, state="up")
+        # One packet is one packet: else what is cut into packets only by the receiver is larger on the way
+        talk.link("set", index=index, state="up", gso_max_segs=1)
 
 
 def _add_routes(talk: Any, place: str) -> None:

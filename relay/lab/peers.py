@@ -123,6 +123,20 @@ def never_accepts(peer: socket.socket) -> None:
     """Nothing: see `serve`, which fills its own queue and takes nobody out of it."""
 
 
+@mode("holds")
+def holds(peer: socket.socket) -> None:
+    """Nothing: see `hold`, which connects and keeps what it got."""
+
+
+def hold(target: str) -> None:
+    """Keep two connections to HOST:PORT open until the room ends."""
+    host, _, port = target.rpartition(":")
+    held = [socket.create_connection((host, int(port))) for _ in range(2)]
+    time.sleep(HOLD_SECONDS)
+    for sock in held:
+        sock.close()
+
+
 def _reset(peer: socket.socket) -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -148,4 +162,6 @@ def _play(play: Play, peer: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "holds":
+        hold(sys.argv[3])
     serve(sys.argv[1], int(sys.argv[2]))

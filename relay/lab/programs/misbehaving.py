@@ -9,7 +9,8 @@ from relay.lab.program import Command, Given, Make, program
 def _entered(mode: str) -> Make:
     def misbehave(given: Given) -> Command:
         """Run relay/lab/peers.py."""
-        return Command([sys.executable, "-m", "relay.lab.peers", mode, str(given.port), *given.lines])
+        arguments = [sys.executable, "-m", "relay.lab.peers", mode, str(given.port), *given.lines]
+        return Command(arguments, waits=mode != "holds")
 
     return misbehave
 
