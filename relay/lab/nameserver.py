@@ -1,4 +1,4 @@
-"""A name server that answers as it is told: `python -m relay.lab.nameserver NAME=ANSWER ...`.
+"""A name server that answers as it is told: `python -m relay.lab.nameserver ADDRESS NAME=ANSWER ...`.
 
 ANSWER is a list of addresses with commas between, or nxdomain, servfail, refused, nodata, silent; the name *
 is every other one. Light, as relay/lab/peers.py.
@@ -38,10 +38,10 @@ def _records(told: str, kind: int) -> list[bytes]:
     return [head + len(one.packed).to_bytes(2) + one.packed for one in addresses if one.version == version]
 
 
-def serve(names: Mapping[str, str]) -> None:
+def serve(address: str, names: Mapping[str, str]) -> None:
     """Answer until the room ends."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("0.0.0.0", 53))
+        sock.bind((address, 53))
         while True:
             query, client = sock.recvfrom(1500)
             answer = reply_to(query, names) if len(query) > 16 else None
@@ -50,4 +50,4 @@ def serve(names: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(dict(argument.split("=", 1) for argument in sys.argv[1:]))
+    serve(sys.argv[1], dict(argument.split("=", 1) for argument in sys.argv[2:]))

@@ -1,6 +1,5 @@
 """Program: something that a scenario runs in a place: a real proxy, a server, or one that misbehaves."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,11 +36,17 @@ class Given:
 
 @dataclass(frozen=True)
 class Command:
-    """How to start it; `waits` is whether it listens on its TCP port before it is ready."""
+    """How to start it.
+
+    Attributes:
+        arguments: a command; with `is_ours` those of `relay`.
+        waits: whether it listens on its TCP port before it is ready.
+    """
 
     arguments: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     waits: bool = True
+    is_ours: bool = False
 
 
 Make = Callable[[Given], Command]
@@ -67,11 +72,6 @@ def program(name: str, port: int) -> Callable[[Make], Make]:
         return make
 
     return enter
-
-
-def ours(*arguments: str) -> list[str]:
-    """A `relay` command of this very installation."""
-    return [sys.executable, "-m", "relay", *arguments]
 
 
 def wait_until_listening(room: Room, place: str, port: int, folder: Path) -> None:

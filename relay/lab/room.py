@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from relay.lab import kernel
+from relay.lab.forked import Forked, start
 
 FOLDER = Path("/run/relay-lab")
 """What the programs of a scenario write; below /run, which is empty memory in a room."""
@@ -128,8 +129,7 @@ def _mount_all() -> None:
 class Room:
     """What a scenario is staged with, in the first process of a room."""
 
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    resolvers: dict[str, Path] = field(default_factory=dict)
+    processes: list[subprocess.Popen[bytes] | Forked] = field(default_factory=list)
 
     def add_place(self, name: str) -> None:
         """Make a network namespace that has a name inside this room. Source: ip-netns(8)."""
@@ -184,6 +184,13 @@ class Room:
         if done.returncode:
             raise StagingFailed(f"{place}: {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
+
+    def start_ours(self, place: str, arguments: Sequence[str], folder: Path) -> Forked:
+        """Start a `relay` command; what it says is in `folder`: output and errors."""
+        where, environment = PLACES_FOLDER / place, clean_environment()
+        started = start(arguments, where, folder / "output", folder / "errors", environment)
+        self.processes.append(started)
+        return started
 
     def start(self, place: str, arguments: Sequence[str], folder: Path, **environment: str) -> None:
         """Start a program that runs as long as the room; what it says is in `folder`/output."""

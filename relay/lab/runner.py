@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
+from relay.lab.forked import MODULES
+from relay.lab.kernel import die_with_parent
 from relay.lab.room import CannotPlay, in_a_room
 from relay.lab.scenario import Scenario
 from relay.lab.trial import Outcome, Trial, judge, play
@@ -34,7 +36,7 @@ def play_all(scenarios: Iterable[Scenario], jobs: int, healthy_runs: int) -> Ite
     waiting, running = list(scenarios)[::-1], list[_Running]()
     # A server that has no threads, and has all that a scenario needs imported, forks each process
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["relay.lab.runner", "pyroute2"])
+    context.set_forkserver_preload(list(MODULES))
     try:
         while waiting or running:
             while waiting and len(running) < min(jobs, MAX_JOBS):
@@ -60,6 +62,7 @@ def _begin(context: Any, scenario: Scenario, runs_of: Callable[[Scenario], int])
 
 def _work(scenario: Scenario, runs: int, told: Connection) -> None:
     """In the forked process: make the room and send what was played in it."""
+    die_with_parent()
 
     def inside() -> int:
         try:

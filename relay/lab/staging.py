@@ -71,7 +71,10 @@ def _start(program: Program, room: Room, folder: Path) -> None:
     port = program.port or entry.port
     given = Given(room, program.at, port, folder, tuple(map(with_addresses, program.lines)))
     command = entry.make(given)
-    room.start(program.at, command.arguments, folder, **command.environment)
+    if command.is_ours:
+        room.start_ours(program.at, command.arguments, folder)
+    else:
+        room.start(program.at, command.arguments, folder, **command.environment)
     if command.waits:
         wait_until_listening(room, program.at, port, folder)
 
@@ -84,10 +87,11 @@ def _set_names(scenario: Scenario, room: Room) -> None:
     room.set_file(Path("/etc/nsswitch.conf"), "hosts: files dns\n")
     room.set_file(Path("/etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")
     if names:
+        where = ADDRESSES["router"]
         folder = FOLDER / "names"
         folder.mkdir()
         told = [f"{name}={with_addresses(answer)}" for name, answer in names.items()]
-        room.start("router", [sys.executable, "-m", "relay.lab.nameserver", *told], folder)
+        room.start("router", [sys.executable, "-m", "relay.lab.nameserver", where, *told], folder)
         _wait(lambda: ":0035 " in _sockets(room, "udp"), "the lab's name server does not come up")
 
 

@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from relay.check import MAX_CONNECTIONS
-from relay.lab.program import ours
-from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment
+from relay.lab.room import FOLDER, CannotPlay, Room, StagingFailed
 from relay.lab.scenario import Scenario
 from relay.lab.staging import stage
 
@@ -66,25 +65,26 @@ def play(scenario: Scenario, runs: int) -> dict[str, Any]:
     room = Room()
     try:
         stage(scenario, room)
-        return {"reports": [_check(scenario, room) for _ in range(runs)]}
+        return {"reports": [_check(scenario, room, number) for number in range(runs)]}
     except CannotPlay as error:
         return {"impossible": str(error)}
     except (StagingFailed, subprocess.TimeoutExpired) as error:
         return {"failed": str(error)}
 
 
-def _check(scenario: Scenario, room: Room) -> dict[str, Any]:
-    command = room.command("client", *ours("check", "--json", *scenario.arguments()))
+def _check(scenario: Scenario, room: Room, number: int) -> dict[str, Any]:
+    folder = FOLDER / f"check-{number}"
+    folder.mkdir()
     began = time.monotonic()
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=CHECK_SECONDS, env=clean_environment()
-    )
+    checking = room.start_ours("client", ["check", "--json", *scenario.arguments()], folder)
+    status = checking.wait(CHECK_SECONDS)
     took = time.monotonic() - began
+    said = (folder / "errors").read_text("utf-8", "replace")
     try:
-        report: dict[str, Any] = json.loads(done.stdout)
+        report: dict[str, Any] = json.loads((folder / "output").read_text("utf-8"))
     except ValueError:
-        raise StagingFailed(f"relay check printed no report: {done.stderr.strip()[:500]}") from None
-    return {**report, "status": done.returncode, "stderr": done.stderr, "command_seconds": round(took, 3)}
+        raise StagingFailed(f"relay check printed no report: {said.strip()[:500]}") from None
+    return {**report, "status": status, "stderr": said, "command_seconds": round(took, 3)}
 
 
 def judge(scenario: Scenario, played: Mapping[str, Any]) -> Trial:
