@@ -14,7 +14,7 @@ MAX_QUOTED_BYTES: Final = 8_192
 """Of a page; its message stands at its beginning, and a hostile one must not take our time."""
 
 AT_ONCE_SECONDS: Final = 1.5
-"""Faster than a timeout that somebody has set; slower than a busy proxy, or a SYN sent twice (1 s, RFC 6298)."""
+"""Faster than any timeout in use; slower than a busy proxy, or a SYN that was repeated (1 s, RFC 6298)."""
 
 _SQUID_ERRNO: Final = {
     "111": "gateway-refused", "110": "gateway-timed-out", "113": "gateway-unreachable",

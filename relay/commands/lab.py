@@ -14,7 +14,7 @@ from relay.commands.options import Parser, count, shown
 from relay.failure import SettingsError
 from relay.lab.network import ADDRESSES
 from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment, in_a_room
-from relay.lab.runner import MAX_JOBS, Tally, chosen, play_all
+from relay.lab.runner import MAX_JOBS, Tally, chosen, play_again, play_all
 from relay.lab.scenario import Scenario, read_scenarios
 from relay.lab.trial import Outcome, Trial
 
@@ -53,8 +53,10 @@ def _parser(program: str) -> Parser:
         "--complete", action="store_true", help="fail, too, when this machine cannot play a scenario"
     )
     running.add_argument("--json", metavar="FILE", help="write all that was seen; - is stdout")
-    running.add_argument("--record", metavar="FOLDER", help="keep what was seen of each scenario as a test vector")
-    running.add_argument("--accuracy", metavar="FILE.md", help="write the confusion matrix, times and versions")
+    running.add_argument("--record", metavar="FILE.json", help="keep what was seen of each as a test vector")
+    running.add_argument(
+        "--accuracy", metavar="FILE.md", help="write the confusion matrix, times and versions"
+    )
     running.set_defaults(do=_run)
     shell = commands.add_parser("shell", help="a shell, or a COMMAND, on the client of a scenario")
     shell.add_argument("name", metavar="NAME")
@@ -65,7 +67,9 @@ def _parser(program: str) -> Parser:
             "--scenarios", action="append", default=[], metavar="FILE.toml", help="also those of this file"
         )
     for one in (listing, running):
-        one.add_argument("--only-kind", action="append", default=[], metavar="KIND", help="only these; repeat")
+        one.add_argument(
+            "--only-kind", action="append", default=[], metavar="KIND", help="only these; repeat"
+        )
     return parser
 
 
@@ -108,12 +112,15 @@ def _run(options: Any, scenarios: dict[str, Scenario], program: str) -> int:
     for trial in play_all(found, options.jobs, options.healthy_runs):
         tally.trials.append(trial)
         _say(trial, len(tally.trials), len(found))
+    for trial in play_again(tally.doubtful(), options.healthy_runs):
+        tally.replace(trial)
+        _say(trial, len(tally.trials), len(found))
     if options.json:
         _write(options.json, json.dumps([one.as_dict() for one in tally.trials]) + "\n", "--json")
     if options.json != "-":
         print(matrix(tally))
-    for name, text in vectors(tally).items() if options.record else ():
-        _write(str(Path(options.record) / name), text, "--record")
+    if options.record:
+        _write(options.record, vectors(tally), "--record")
     if options.accuracy:
         _write(options.accuracy, accuracy_page(tally), "--accuracy")
     return _status(tally, options)

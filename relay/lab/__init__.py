@@ -1,1 +1,1 @@
-"""The lab: networks that are really broken, in namespaces of this machine, and the verdict that each must get."""
+"""The lab: networks that are really broken, in namespaces of this machine, each with its verdict."""

@@ -1,7 +1,7 @@
 """`relay` commands as children of a process that has their modules already: each starts at once.
 
-A scenario runs two or three of them, and hundreds of scenarios run: starting an interpreter for each would take
-more time of the processor than all that they do.
+A scenario runs two or three of them, and hundreds of scenarios run: starting an interpreter for each would
+take more time of the processor than all that they do.
 """
 
 import os
@@ -70,7 +70,11 @@ def _run(
     status = 1
     try:
         os.setsid()
-        for number, path, flags in ((0, Path(os.devnull), os.O_RDONLY), (1, output, _WRITE), (2, errors, _WRITE)):
+        for number, path, flags in (
+            (0, Path(os.devnull), os.O_RDONLY),
+            (1, output, _WRITE),
+            (2, errors, _WRITE),
+        ):
             handle = os.open(path, flags, 0o644)
             os.dup2(handle, number)
             os.close(handle)

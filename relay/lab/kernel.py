@@ -1,5 +1,7 @@
-"""What the lab asks of Linux: namespaces, mounts, and the end of a process with its parent. By ctypes, because
-`os.unshare` and `os.setns` came with Python 3.12 only, and mount(2) is in no Python."""
+"""What the lab asks of Linux: namespaces, mounts, and the end of a process with its parent.
+
+By ctypes: `os.unshare` and `os.setns` came with Python 3.12 only, and mount(2) is in no Python.
+"""
 
 import ctypes
 import os

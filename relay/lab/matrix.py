@@ -35,17 +35,22 @@ def matrix(tally: Tally) -> str:
     counts = tally.confusion()
     wrong = {pair: count for pair, count in counts.items() if pair[0] != pair[1]}
     right = sum(count for pair, count in counts.items() if pair not in wrong)
-    expected = {pair[0] for pair in counts}
+    expected = {pair[0] for pair in counts} - {""}
     lines = [
-        f"{right} of {sum(counts.values())} right, {len(expected - {''})} causes and the healthy paths expected",
+        f"{right} of {sum(counts.values())} right; {len(expected)} causes, and no cause at all, were expected",
         *(
             f"  expected {wanted or 'good'}, named {got or 'nothing'}: {count}"
             for (wanted, got), count in sorted(wrong.items())
         ),
     ]
-    lines += [f"  wrong: {one.scenario.id}: {one.why} ({', '.join(one.named)})" for one in tally.of(Outcome.WRONG)]
+    lines += [
+        f"  wrong: {one.scenario.id}: {one.why} ({', '.join(one.named)})" for one in tally.of(Outcome.WRONG)
+    ]
     for outcome in (Outcome.IMPOSSIBLE, Outcome.FAILED):
         lines += [f"  {outcome}: {one.scenario.id}: {one.why}" for one in tally.of(outcome)]
+    lines += [
+        f"  right at the second try: {one.scenario.id}" for one in tally.of(Outcome.RIGHT) if one.tries > 1
+    ]
     slow = [one for one in tally.trials if one.is_slow]
     lines += [f"  slow: {one.scenario.id}: {max(one.seconds):.1f} s" for one in slow]
     return "\n".join(lines)
@@ -54,7 +59,7 @@ def matrix(tally: Tally) -> str:
 def accuracy_page(tally: Tally) -> str:
     """docs/accuracy.md."""
     checks = sum(len(one.reports) for one in tally.trials)
-    right = len(tally.of(Outcome.RIGHT))
+    right = f"{len(tally.of(Outcome.RIGHT))} of {len(tally.trials)} scenarios right"
     lines = [
         "# How often relay check is right",
         "",
@@ -62,14 +67,14 @@ def accuracy_page(tally: Tally) -> str:
         "([lab.md](lab.md)); `relay check` ran on its client and knew nothing of it.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, framework-relay {__version__}, Linux {platform.release()}, "
-        f"Python {platform.python_version()}: **{right} of {len(tally.trials)} scenarios right**, {checks} checks.",
+        f"Python {platform.python_version()}: **{right}**, {checks} checks.",
         "",
         *_times(tally),
         "",
         "## Confusion matrix",
         "",
-        "A row is right when the expected cause is named first, or stands in the set of those that look the same from",
-        "the client and is named with them (*in the set*). \"good\" means: no cause at all.",
+        "A row is right when the expected cause is named first, or is named in the set of those that look the same",
+        'from the client (*in the set*). "good" means: no cause at all.',
         "",
         "| expected | right | as | scenarios |",
         "| --- | --- | --- | --- |",
@@ -134,18 +139,19 @@ def versions() -> dict[str, str]:
     return told
 
 
-def vectors(tally: Tally) -> dict[str, str]:
-    """File name -> a test vector, for each scenario that came out right."""
-    kept = {}
-    for one in tally.of(Outcome.RIGHT):
+def vectors(tally: Tally) -> str:
+    """What was seen of each scenario that came out right, one line for each: tests/vectors/lab.json."""
+    lines = []
+    for one in sorted(tally.of(Outcome.RIGHT), key=lambda one: one.scenario.id):
         record = dict(one.reports[0]["record"])
         record["findings"] = [_slim(finding) for finding in record["findings"]]
-        vector = {"name": one.scenario.id, "cause": one.named[0] if one.named else "", "record": record}
-        kept[f"{one.scenario.id}.json"] = json.dumps(vector) + "\n"
-    return kept
+        first = one.named[0] if one.named else ""
+        vector = {"name": one.scenario.id, "expect": one.scenario.expect, "cause": first, "record": record}
+        lines.append(json.dumps(vector))
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _slim(finding: Mapping[str, Any]) -> dict[str, Any]:
     """A finding with the evidence that the engine judges: words and numbers, no lists and tables."""
-    evidence = {name: value for name, value in finding["evidence"].items() if not isinstance(value, dict)}
-    return {**finding, "evidence": {name: value for name, value in evidence.items() if name != "icmp"}}
+    kept = {name: one for name, one in finding["evidence"].items() if isinstance(one, str | int)}
+    return {**finding, "words": "", "seconds": 0.0, "began_seconds": 0.0, "evidence": kept}

@@ -1,15 +1,16 @@
 """The network of every scenario: client - router - firewall - server, with proxies beside the router.
 
-    client 10.231.1.2 --- 10.231.1.1 router 10.231.2.1 --- 10.231.2.2 firewall 10.231.3.1 --- 10.231.3.2 server
-                                      router 10.231.4.1 --- 10.231.4.2 proxy
-                                      router 10.231.5.1 --- 10.231.5.2 parent
+    client .1.2 --- .1.1 router .2.1 --- .2.2 firewall .3.1 --- .3.2 server
+                         router .4.1 --- .4.2 proxy
+                         router .5.1 --- .5.2 parent
 
-The same in IPv6, as fd00:231:LINK::HOST. Every host has the router for its way out.
+All of it is 10.231.LINK.HOST; the same in IPv6, as fd00:231:LINK::HOST. Every host has the router for its way out.
 """
 
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from relay.lab.room import CannotPlay, Room
@@ -57,7 +58,7 @@ ADDRESSES6 = {
     "firewall6": address(2, 2, 6),
 }  # fmt: skip
 
-ROUTES = {
+ROUTES: dict[str, list[tuple[str | int, int, int]]] = {
     "client": [("default", 1, 1)],
     "router": [(3, 2, 2)],
     "firewall": [("default", 2, 1)],
@@ -80,6 +81,7 @@ def build(room: Room, extra: Collection[str], *, without: Collection[int] = ()) 
     places = [place for place in PLACES if place in ALWAYS or place in extra]
     for place in places:
         room.add_place(place)
+        _configure(room, place)
     with ExitStack() as stack:
         talks: dict[str, Any] = {}
         for place in places:
@@ -93,8 +95,6 @@ def build(room: Room, extra: Collection[str], *, without: Collection[int] = ()) 
             # Links that a scenario lays itself bring their routes with them
             if not any(link.net in without and place in (link.one, link.other) for link in LINKS):
                 _add_routes(talks[place], place)
-    for place in places:
-        _configure(room, place)
 
 
 def _connect(room: Room, talks: dict[str, Any], link: Link) -> None:
@@ -105,9 +105,7 @@ def _connect(room: Room, talks: dict[str, Any], link: Link) -> None:
         (index,) = talk.link_lookup(ifname=port)
         for version, bits in PREFIX_BITS.items():
             flags = {"flags": IFA_F_NODAD} if version == 6 else {}
-            talk.addr(
-                "add", index=index, address=address(link.net, host, version), prefixlen=bits, **flags
-            )
+            talk.addr("add", index=index, address=address(link.net, host, version), prefixlen=bits, **flags)
         # One packet is one packet: else what is cut into packets only by the receiver is larger on the way
         talk.link("set", index=index, state="up", gso_max_segs=1)
 
@@ -121,9 +119,12 @@ def _add_routes(talk: Any, place: str) -> None:
 
 
 def _configure(room: Room, place: str) -> None:
-    """Routers pass packets on; the second and third line: a lab asks faster than routers of the world answer."""
-    if place not in ROUTERS:
-        return
-    settings = ("ip_forward", "icmp_ratelimit"), ("1", "0")
-    lines = [f"net.ipv4.{name}={value}" for name, value in zip(*settings, strict=True)]
-    room.run(place, ["sysctl", "-qw", *lines, "net.ipv6.conf.all.forwarding=1", "net.ipv6.icmp.ratelimit=0"])
+    """Set what the kernel must know before there are links: /proc/sys/net is that of the place we are in."""
+    settings = {"ipv6/conf/default/accept_dad": "0"}
+    if place in ROUTERS:
+        settings |= {"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"}
+        # A lab asks faster than a router of the world would answer (icmp(7))
+        settings |= {"ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0"}
+    with room.inside(place):
+        for name, value in settings.items():
+            Path("/proc/sys/net", name).write_text(value, "ascii")

@@ -16,7 +16,8 @@ BLOCK_PAGE = (
     b"<html><body>Access blocked by the web filter: category unknown</body></html>"
 )
 PORTAL = (
-    b"HTTP/1.1 302 Found\r\nLocation: http://portal.lab/login\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    b"HTTP/1.1 302 Found\r\nLocation: http://portal.lab/login\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
 HOLD_SECONDS = 600.0
 BACKLOG = 64
@@ -101,7 +102,9 @@ def web(peer: socket.socket) -> None:
     """A web server: 400 to what is no HTTP, a page to a request."""
     data = peer.recv(65_536)
     status = b"200 OK" if data.startswith((b"GET ", b"HEAD ")) else b"400 Bad Request"
-    peer.sendall(b"HTTP/1.1 " + status + b"\r\nServer: lab\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+    peer.sendall(
+        b"HTTP/1.1 " + status + b"\r\nServer: lab\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
+    )
 
 
 @mode("block-page")

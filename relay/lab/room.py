@@ -182,7 +182,9 @@ class Room:
             self.command(place, *arguments), input=text, capture_output=True, text=True, timeout=RUN_SECONDS
         )
         if done.returncode:
-            raise StagingFailed(f"{place}: {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+            raise StagingFailed(
+                f"{place}: {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
+            )
         return done.stdout
 
     def start_ours(self, place: str, arguments: Sequence[str], folder: Path) -> Forked:

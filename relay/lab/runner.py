@@ -4,7 +4,7 @@ import multiprocessing
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ MAX_JOBS: Final = 64
 TRIAL_SECONDS: Final = 120.0
 """One scenario with all its runs, on a busy machine; healthy ones get `RUN_SECONDS` more for each run."""
 RUN_SECONDS: Final = 20.0
+MAX_SECOND_TRIES: Final = 8
 
 
 @dataclass
@@ -91,11 +92,27 @@ def _end(one: _Running) -> Trial:
     return judge(one.scenario, played)
 
 
+def play_again(wrong: Iterable[Trial], healthy_runs: int) -> Iterator[Trial]:
+    """Play what went wrong once more, with nothing beside it: a machine that stood still is no wrong verdict."""
+    for one in wrong:
+        for trial in play_all([one.scenario], 1, healthy_runs):
+            yield replace(trial, tries=one.tries + 1)
+
+
 @dataclass
 class Tally:
     """What came of all trials so far."""
 
     trials: list[Trial] = field(default_factory=list)
+
+    def doubtful(self) -> list[Trial]:
+        """Those to be played again; none when they are so many that it is not the machine's fault."""
+        found = [*self.of(Outcome.WRONG), *self.of(Outcome.FAILED)]
+        return found if len(found) <= MAX_SECOND_TRIES else []
+
+    def replace(self, trial: Trial) -> None:
+        """Take what came of a second try."""
+        self.trials = [one for one in self.trials if one.scenario != trial.scenario] + [trial]
 
     def of(self, outcome: Outcome) -> list[Trial]:
         """Those that ended so."""

@@ -51,6 +51,7 @@ class Scenario:
         expect: the cause that must be named; "" for a healthy path.
         alike: causes that may be named before it, because from the client they look the same (the research
             behind the catalogue says so); `expect` must then still be among those named.
+        also: causes that must be named with it. never: that must not be.
         note: a notice that must be told, on a path that is good all the same. notes: that may be told.
         says: texts that must stand in the report: the address of a firewall, a proxy's own words.
         target, proxy, options: what relay check is given; {server}, {proxy} ... are addresses.
@@ -67,6 +68,8 @@ class Scenario:
     broken: Text
     expect: Annotated[str, Between(0, 60)] = ""
     alike: Lines = ()
+    also: Lines = ()
+    never: Lines = ()
     note: Annotated[str, Between(0, 60)] = ""
     notes: Lines = ()
     says: Lines = ()
@@ -146,7 +149,8 @@ def read_scenario(name: str, kind: str, table: Mapping[str, Any], where: str) ->
 
 def _check_causes(scenario: Scenario, where: str) -> None:
     known = {cause.id for cause in causes()}
-    for named in (scenario.expect, scenario.note, *scenario.alike, *scenario.notes):
+    lists = (scenario.alike, scenario.also, scenario.never, scenario.notes)
+    for named in (scenario.expect, scenario.note, *(one for listed in lists for one in listed)):
         if named and named not in known:
             raise SettingsError(f"{where}: {show(named)} is no cause of the catalogue (docs/causes.md)")
 

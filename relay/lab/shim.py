@@ -38,7 +38,7 @@ def checksum(data: bytes) -> int:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return 0xFFFF - int(total)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Segment:
         """A packet back in the target's name, as if it had taken the payload, or so much of it."""
         taken = len(self.payload) if taken_bytes is None else taken_bytes
         ports = self.target_port, self.source_port
-        return _packet(self.target, self.source, ports, self.acknowledged, self.sequence + taken, flags, window)
+        return _packet(
+            self.target, self.source, ports, self.acknowledged, self.sequence + taken, flags, window
+        )
 
     def reset_onwards(self) -> bytes:
         """A reset to the target in the source's name."""
@@ -66,7 +68,13 @@ class Segment:
 
 
 def _packet(
-    source: bytes, target: bytes, ports: tuple[int, int], sequence: int, acknowledged: int, flags: int, window: int
+    source: bytes,
+    target: bytes,
+    ports: tuple[int, int],
+    sequence: int,
+    acknowledged: int,
+    flags: int,
+    window: int,
 ) -> bytes:
     numbers = sequence & 0xFFFFFFFF, acknowledged & 0xFFFFFFFF
     tcp = struct.pack("!HHIIBBHHH", *ports, *numbers, 0x50, flags, window, 0, 0)
@@ -81,9 +89,9 @@ def read_segment(packet: bytes) -> Segment | None:
     if len(packet) < 40 or packet[0] >> 4 != 4 or packet[9] != TCP:
         return None
     start = (packet[0] & 15) * 4
-    ports = struct.unpack("!HHII", packet[start : start + 12])
+    one, other, sequence, acknowledged = struct.unpack("!HHII", packet[start : start + 12])
     payload = packet[start + (packet[start + 12] >> 4) * 4 :]
-    return Segment(packet[12:16], packet[16:20], *ports, payload)
+    return Segment(packet[12:16], packet[16:20], one, other, sequence, acknowledged, payload)
 
 
 @dataclass

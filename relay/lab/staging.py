@@ -23,8 +23,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 def stage(scenario: Scenario, room: Room) -> None:
     """Set it up. Raises: CannotPlay where this machine has not what it takes, StagingFailed."""
     _check_wants(scenario)
-    for program in ("nft", "sysctl"):
-        find(program, {"nft": "nftables", "sysctl": "procps"}[program])
+    find("nft", "nftables")
+    find("sysctl", "procps")
     build(room, scenario.places, without=[SHIM_LINK] if scenario.shim is not None else [])
     if scenario.shim is not None:
         _start_shim(scenario, room)

@@ -14,7 +14,7 @@ from relay.lab.scenario import Scenario
 from relay.lab.staging import stage
 
 CHECK_SECONDS: Final = 60.0
-"""One `relay check`, on a machine where many run at once; its own limit is 10 s unless an option says more."""
+"""One `relay check`, where many run at once; its own limit is 10 s unless an option says more."""
 
 ALLOWED_SECONDS: Final = {"healthy": 1.0, "at-once": 3.0, "silent": 10.0, "asked": 60.0}
 """What one check may take with default settings, on a machine that has nothing else to do."""
@@ -36,6 +36,7 @@ class Trial:
     Attributes:
         named: causes in the order in which they were named. why: what was expected, where it is WRONG.
         seconds: of each run, as `relay check` itself measured them.
+        tries: how often it was played: more than once where the machine was too busy the first time.
         reports: what `relay check --json` printed, once for each run.
     """
 
@@ -45,6 +46,7 @@ class Trial:
     why: str = ""
     seconds: tuple[float, ...] = ()
     reports: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    tries: int = 1
 
     @property
     def is_slow(self) -> bool:
@@ -56,7 +58,7 @@ class Trial:
         return {
             "id": self.scenario.id, "kind": self.scenario.kind, "broken": self.scenario.broken,
             "expect": self.scenario.expect, "outcome": str(self.outcome), "named": list(self.named),
-            "why": self.why, "seconds": list(self.seconds), "reports": list(self.reports),
+            "tries": self.tries, "why": self.why, "seconds": list(self.seconds), "reports": list(self.reports),
         }  # fmt: skip
 
 
@@ -118,6 +120,10 @@ def misses(scenario: Scenario, report: Mapping[str, Any]) -> str:
         return f"exit {report['status']}, expected {status}"
     if not scenario.is_healthy and not _is_named(scenario, named):
         return f"expected {scenario.expect}"
+    if unnamed := set(scenario.also) - set(named):
+        return f"expected {', '.join(sorted(unnamed))} as well"
+    if surplus := set(scenario.never) & set(named):
+        return f"it cannot be {', '.join(sorted(surplus))}"
     if scenario.note and scenario.note not in notices:
         return f"expected the note {scenario.note}"
     if scenario.is_healthy and (surprising := notices - {scenario.note, *scenario.notes}):
@@ -131,4 +137,4 @@ def misses(scenario: Scenario, report: Mapping[str, Any]) -> str:
 
 
 def _is_named(scenario: Scenario, named: list[str]) -> bool:
-    return scenario.expect in named and named[0] in (scenario.expect, *scenario.alike)
+    return scenario.expect in named and named[0] in (scenario.expect, *scenario.alike, *scenario.also)

@@ -4,7 +4,10 @@ from relay.lab.program import Command, Given, program
 from relay.lab.programs.squid import USER_AND_PASSWORD
 from relay.lab.room import find
 
-MODULES = "mpm_event authn_core authn_file authz_core authz_host authz_user auth_basic proxy proxy_connect proxy_http"
+MODULES = (
+    "mpm_event authn_core authn_file authz_core authz_host authz_user auth_basic"
+    " proxy proxy_connect proxy_http"
+)
 MODULE_FOLDER = "/usr/lib/apache2/modules"
 
 

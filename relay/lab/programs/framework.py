@@ -15,4 +15,6 @@ def framework(given: Given) -> Command:
 @program("relay-proxy", 3128)
 def relay_proxy(given: Given) -> Command:
     """`relay proxy`; lines are its options: --fault, --persona, --allow-port."""
-    return Command(["proxy", "--allow-local", "--listen", f"0.0.0.0:{given.port}", *given.lines], is_ours=True)
+    return Command(
+        ["proxy", "--allow-local", "--listen", f"0.0.0.0:{given.port}", *given.lines], is_ours=True
+    )

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from relay.lab.certificates import proxy_pem
 from relay.lab.program import Command, Given, program
@@ -12,7 +13,7 @@ from relay.lab.room import find
 def ssh(given: Given) -> Command:
     """OpenSSH's server; nobody can log in."""
     if os.geteuid() == 0:
-        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     key = given.folder / "host"
     keygen = find("ssh-keygen", "openssh-client")
     subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)

@@ -7,7 +7,7 @@ from relay.lab.network import ADDRESSES
 from relay.lab.program import Command, Given, program
 from relay.lab.room import CannotPlay, find
 
-USER_AND_PASSWORD = "relay:$apr1$loopback$7vRUMcuLkBKo9DBy59V941"
+USER_AND_PASSWORD = "relay:$apr1$loopback$7vRUMcuLkBKo9DBy59V941"  # noqa: S105 - of the lab alone
 """The password is `let me: in@once`; as `openssl passwd -apr1 -salt loopback` makes it."""
 
 
@@ -44,6 +44,7 @@ def squid_openssl(given: Given) -> Command:
 def _start(given: Given, path: str, listen: str, *more: str) -> Command:
     (given.folder / "passwords").write_text(USER_AND_PASSWORD + "\n")
     folder = str(given.folder)
+    names = any(line.startswith("dns_nameservers") for line in given.lines)
     lines = [
         listen,
         *more,
@@ -59,7 +60,7 @@ def _start(given: Given, path: str, listen: str, *more: str) -> Command:
         "cache deny all",
         "cache_mem 1 MB",
         "max_filedescriptors 1024",
-        f"dns_nameservers {ADDRESSES['router']}",
+        *([] if names else [f"dns_nameservers {ADDRESSES['router']}"]),
         "dns_timeout 3 seconds",
         "dns_retransmit_interval 1 second",
         "connect_timeout 2 seconds",
