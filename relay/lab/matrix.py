@@ -37,7 +37,7 @@ def matrix(tally: Tally) -> str:
     right = sum(count for pair, count in counts.items() if pair not in wrong)
     expected = {pair[0] for pair in counts} - {""}
     lines = [
-        f"{right} of {sum(counts.values())} right; {len(expected)} causes, and no cause at all, were expected",
+        f"{right} of {sum(counts.values())} right; {len(expected)} causes, and none at all, were expected",
         *(
             f"  expected {wanted or 'good'}, named {got or 'nothing'}: {count}"
             for (wanted, got), count in sorted(wrong.items())
@@ -73,7 +73,7 @@ def accuracy_page(tally: Tally) -> str:
         "",
         "## Confusion matrix",
         "",
-        "A row is right when the expected cause is named first, or is named in the set of those that look the same",
+        "A row is right when the expected cause is named first, or in the set of those that look the same",
         'from the client (*in the set*). "good" means: no cause at all.',
         "",
         "| expected | right | as | scenarios |",

@@ -4,7 +4,7 @@
                          router .4.1 --- .4.2 proxy
                          router .5.1 --- .5.2 parent
 
-All of it is 10.231.LINK.HOST; the same in IPv6, as fd00:231:LINK::HOST. Every host has the router for its way out.
+All of it is 10.231.LINK.HOST; the same in IPv6, as fd00:231:LINK::HOST. A host's way out is the router.
 """
 
 from collections.abc import Collection

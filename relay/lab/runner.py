@@ -93,7 +93,7 @@ def _end(one: _Running) -> Trial:
 
 
 def play_again(wrong: Iterable[Trial], healthy_runs: int) -> Iterator[Trial]:
-    """Play what went wrong once more, with nothing beside it: a machine that stood still is no wrong verdict."""
+    """Play what went wrong once more, with nothing beside it: a machine may have stood still."""
     for one in wrong:
         for trial in play_all([one.scenario], 1, healthy_runs):
             yield replace(trial, tries=one.tries + 1)

@@ -58,7 +58,8 @@ class Trial:
         return {
             "id": self.scenario.id, "kind": self.scenario.kind, "broken": self.scenario.broken,
             "expect": self.scenario.expect, "outcome": str(self.outcome), "named": list(self.named),
-            "tries": self.tries, "why": self.why, "seconds": list(self.seconds), "reports": list(self.reports),
+            "tries": self.tries, "why": self.why, "seconds": list(self.seconds),
+            "reports": list(self.reports),
         }  # fmt: skip
 
 
