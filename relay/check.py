@@ -63,6 +63,7 @@ class Trip:
         answers: question -> word, of all checks that have been answered.
         address: of the first hop, or of the target when there is none, once one was found to be open.
         ended_seconds: after how long our ping's connection was ended, when it was.
+        answered_seconds: how long the ping took with all that came before it, when it was answered.
     """
 
     route: Route
@@ -74,6 +75,7 @@ class Trip:
     connections: int = 0
     idle_seconds: float = 0.0
     ended_seconds: float = 0.0
+    answered_seconds: float = 0.0
 
     @property
     def first(self) -> Endpoint:

@@ -49,6 +49,7 @@ async def _ping(trip: Trip, began: float) -> Finding:
         icmp = [error.as_dict() for error in queued_errors(sock)]
     seconds = time.monotonic() - opened
     trip.ended_seconds = seconds if word in ("closed", "reset") else 0.0
+    trip.answered_seconds = seconds + opened - began if word == "answered" else 0.0
     evidence |= {
         "open_milliseconds": round((opened - began) * 1000, 3),
         "milliseconds": round(seconds * 1000, 3),
