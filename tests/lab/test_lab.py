@@ -83,6 +83,15 @@ def test_a_command_runs_on_the_client(lab: None) -> None:
     assert "server 10.231.3.2" in done.stderr
 
 
+def test_an_ordinary_user_may_play(lab: None, tool: Tool) -> None:
+    """Without root the rooms are made in a user namespace: firewalls and real proxies work, and the verdicts."""
+    tool("squid", "squid")
+    somebody = [tool("unshare", "util-linux"), "--user", "--map-user=1000", "--map-group=1000"]
+    command = [*somebody, SCRIPTS / "relay", "lab", "run", "reject-reset", "port-squid"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, env=environment())
+    assert (0, "2 of 2 right") == (done.returncode, done.stdout[:12]), done.stderr
+
+
 @pytest.fixture
 def held_room(lab: None) -> Iterator[subprocess.Popen[str]]:
     """A room in which a program waits for ever."""
