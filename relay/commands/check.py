@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from relay.catalogue import causes
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_key_option, add_proxy_options, route_of, seconds
+from relay.commands.result_file import write_result
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
 from relay.finding import Findings, RecordMalformed, read_findings
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str], program: str) -> int:
 
         show(told, options.explain)
     for name, file in reports:
-        _write(REPORTS[name](told), file)
+        write_result(REPORTS[name](told), file, "--report")
     return _EXIT[told.diagnosis.verdict]
 
 
@@ -104,17 +104,6 @@ def _report_of(value: str) -> tuple[str, str | None]:
             f"--report: {value[:80]!r}; expected one of {', '.join(sorted(REPORTS))}, then =FILE or not"
         )
     return name, file or None
-
-
-def _write(text: str, file: str | None) -> None:
-    if file is None or file == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(file).write_text(text, "utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"--report: cannot write {file!r}: {why}") from None
 
 
 def _read(file: str) -> Findings:

@@ -11,6 +11,7 @@ from typing import Any
 
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, count, shown
+from relay.commands.result_file import write_result
 from relay.failure import SettingsError
 from relay.lab.network import ADDRESSES
 from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment, in_a_room
@@ -116,13 +117,13 @@ def _run(options: Any, scenarios: dict[str, Scenario], program: str) -> int:
         tally.replace(trial)
         _say(trial, len(tally.trials), len(found))
     if options.json:
-        _write(options.json, json.dumps([one.as_dict() for one in tally.trials]) + "\n", "--json")
+        write_result(json.dumps([one.as_dict() for one in tally.trials]) + "\n", options.json, "--json")
     if options.json != "-":
         print(matrix(tally))
     if options.record:
-        _write(options.record, vectors(tally), "--record")
+        write_result(vectors(tally), options.record, "--record")
     if options.accuracy:
-        _write(options.accuracy, accuracy_page(tally), "--accuracy")
+        write_result(accuracy_page(tally), options.accuracy, "--accuracy")
     return _status(tally, options)
 
 
@@ -141,17 +142,6 @@ def _say(trial: Trial, number: int, of: int) -> None:
     named = f" ({', '.join(trial.named)})" if trial.outcome is Outcome.WRONG else ""
     line = f"{number:>3}/{of} {trial.outcome:<15} {trial.scenario.id:<34} {seconds:>6}  {first}{why}{named}"
     print(line, file=sys.stderr, flush=True)
-
-
-def _write(file: str, text: str, option: str) -> None:
-    if file == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(file).write_text(text, "utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"{option}: cannot write {file!r}: {why}") from None
 
 
 def _shell(options: Any, scenarios: dict[str, Scenario], program: str) -> int:

@@ -1,10 +1,12 @@
 """Play many scenarios side by side: each in a process and a room of its own, with a limit on its time."""
 
 import multiprocessing
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
@@ -38,6 +40,12 @@ def play_all(scenarios: Iterable[Scenario], jobs: int, healthy_runs: int) -> Ite
     # A server that has no threads, and has all that a scenario needs imported, forks each process
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(MODULES))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # It and its children inherit this: ^C is for us alone, who end them then
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         while waiting or running:
             while waiting and len(running) < min(jobs, MAX_JOBS):

@@ -84,7 +84,7 @@ def test_a_command_runs_on_the_client(lab: None) -> None:
 
 
 def test_an_ordinary_user_may_play(lab: None, tool: Tool) -> None:
-    """Without root the rooms are made in a user namespace: firewalls and real proxies work, and the verdicts."""
+    """Without root the rooms are made in a user namespace: firewalls and real proxies work."""
     tool("squid", "squid")
     somebody = [tool("unshare", "util-linux"), "--user", "--map-user=1000", "--map-group=1000"]
     command = [*somebody, SCRIPTS / "relay", "lab", "run", "reject-reset", "port-squid"]

@@ -10,6 +10,17 @@ from relay.lab.room import CannotPlay, find
 USER_AND_PASSWORD = "relay:$apr1$loopback$7vRUMcuLkBKo9DBy59V941"  # noqa: S105 - of the lab alone
 """The password is `let me: in@once`; as `openssl passwd -apr1 -salt loopback` makes it."""
 
+SPARE = (
+    "pid_filename none",
+    "netdb_filename none",
+    "pinger_enable off",
+    "cache deny all",
+    "cache_mem 1 MB",
+    "max_filedescriptors 1024",
+    "shutdown_lifetime 0 seconds",
+)
+"""What a squid does without that is there for an hour at most."""
+
 
 @program("squid", 3128)
 def squid(given: Given) -> Command:
@@ -54,18 +65,12 @@ def _start(given: Given, path: str, listen: str, *more: str) -> Command:
         f"access_log stdio:{folder}/access.log",
         f"cache_log {folder}/cache.log",
         f"coredump_dir {folder}",
-        "pid_filename none",
-        "netdb_filename none",
-        "pinger_enable off",
-        "cache deny all",
-        "cache_mem 1 MB",
-        "max_filedescriptors 1024",
+        *SPARE,
         *([] if names else [f"dns_nameservers {ADDRESSES['router']}"]),
         "dns_timeout 3 seconds",
         "dns_retransmit_interval 1 second",
         "connect_timeout 2 seconds",
         "forward_max_tries 1",
-        "shutdown_lifetime 0 seconds",
     ]
     settings = given.write("squid.conf", *lines)
     return Command(given.room.as_nobody(path, "-N", "-f", str(settings)))
