@@ -15,7 +15,7 @@ WORDS = {
     "lost": "bytes sent before the proxy's answer are lost",
 }
 
-LEAST_SECONDS, LONGER = 0.7, 5.0
+LEAST_SECONDS, LONGER = 0.5, 5.0
 
 
 @check("early-bytes", WORDS, needs={"ping": "answered"}, routes=("proxy",))
