@@ -36,6 +36,7 @@ HEALTHY_RUNS ?= 2
 JOBS ?= 8
 ACCURACY ?= docs/accuracy.md
 lab: $(VENV)/.ready-lab ## every broken network (root): the confusion matrix; makes docs/accuracy.md
+	@mkdir -p $(dir $(ACCURACY))
 	$(BIN)/relay lab run --all --jobs $(JOBS) --healthy-runs $(HEALTHY_RUNS) --accuracy $(ACCURACY) \
 		$(if $(filter true,$(CI)),--complete)
 

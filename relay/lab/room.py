@@ -170,7 +170,7 @@ class Room:
 
     def as_nobody(self, *arguments: str) -> list[str]:
         """What runs `arguments` without the rights of root, which real servers do not want."""
-        if os.geteuid() == 0 and _is_real_root():
+        if is_real_root():
             drop = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
             return [find("setpriv", "util-linux"), *drop, *arguments]
         mapped = ["--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
@@ -219,8 +219,8 @@ def clean_environment(source: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {**kept, "LC_ALL": "C.UTF-8", "RES_OPTIONS": "timeout:1 attempts:1"}
 
 
-def _is_real_root() -> bool:
-    """Whether other users exist here: not where one user has been mapped to root (user_namespaces(7))."""
+def is_real_root() -> bool:
+    """Whether we are root where others exist: not where one user is mapped to root (user_namespaces(7))."""
     try:
         lines = Path("/proc/self/uid_map").read_text("ascii").split()
     except OSError:

@@ -6,12 +6,13 @@ import secrets
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import relay.lab.programs  # noqa: F401 - enters every program into PROGRAMS
 from relay.lab.network import ADDRESSES, address, build
 from relay.lab.program import PAUSE_SECONDS, PROGRAMS, START_SECONDS, Given, wait_until_listening
-from relay.lab.room import FOLDER, NOBODY, PLACES_FOLDER, CannotPlay, Room, StagingFailed, find
+from relay.lab.room import FOLDER, NOBODY, PLACES_FOLDER, CannotPlay, Room, StagingFailed, find, is_real_root
 from relay.lab.scenario import OTHER_KEY_FILE, Chain, Program, Scenario, with_addresses
 
 SHIM_LINK = 2
@@ -48,10 +49,9 @@ def ruleset(chain: Chain) -> str:
 
 
 def _check_wants(scenario: Scenario) -> None:
-    is_root = Path("/proc/self/uid_map").read_text("ascii").split()[-1] != "1"
-    if "root" in scenario.wants and not is_root:
+    if "root" in scenario.wants and not is_real_root():
         raise CannotPlay("this one needs root")
-    if scenario.shim is not None and not (is_root and os.access("/dev/net/tun", os.W_OK)):
+    if scenario.shim is not None and not (is_real_root() and os.access("/dev/net/tun", os.W_OK)):
         raise CannotPlay("a link that loses packets needs /dev/net/tun and root")
 
 
@@ -66,7 +66,7 @@ def _start(program: Program, room: Room, folder: Path) -> None:
     if entry is None:
         raise StagingFailed(f"run: {program.run!r} is no program of the lab: {', '.join(sorted(PROGRAMS))}")
     folder.mkdir(mode=0o755)
-    if Path("/proc/self/uid_map").read_text("ascii").split()[-1] != "1":
+    if is_real_root():
         os.chown(folder, NOBODY, NOBODY)
     port = program.port or entry.port
     given = Given(room, program.at, port, folder, tuple(map(with_addresses, program.lines)))
@@ -113,8 +113,7 @@ def _start_shim(scenario: Scenario, room: Room) -> None:
         room.run(place, ["ip", "route", "add", where, "via", address(SHIM_LINK, other)])
 
 
-def _wait(is_there: object, otherwise: str) -> None:
-    assert callable(is_there)
+def _wait(is_there: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not is_there():
         if time.monotonic() > deadline:
