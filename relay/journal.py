@@ -74,6 +74,8 @@ class Record:
         fields = asdict(self)
         del fields["began_monotonic"], fields["head"]
         fields["first_bytes"] = self.first_bytes
+        if self.last_packet_seconds is not None:
+            fields["last_packet_seconds"] = round(self.last_packet_seconds, 6)
         if self.seconds is None:
             fields["seconds"] = round(time.monotonic() - self.began_monotonic, 6)
         return fields

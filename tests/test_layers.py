@@ -15,21 +15,23 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
-     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+    {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
+     "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics", "pipes", "pump_end",
+     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "operations",
+     "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream", "toml_table",
+     "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "users"},
+     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "serving",
+     "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
-    {"accepting_context", "accounts", "client_logins", "fault_rule"},
-    {"fault_plan", "logins", "persona", "route", "toxics"},
+    {"accepting_context", "client_logins", "fault_rule", "token_keys"},
+    {"accounts", "fault_plan", "persona", "route", "toxics"},
+    {"token_login"},
+    {"logins"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
@@ -40,9 +42,10 @@ LAYERS = (
     {"access_rule", "fields", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
     {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
-    {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
-     "takeover"},
-    {"absolute_form", "gatekeeper", "profile", "survey"},
+    {"admission", "checks", "exchange", "login_gate", "login_steps", "outcomes", "persona_way",
+     "profile_access", "takeover"},
+    {"absolute_form", "gatekeeper", "profile_login", "survey"},
+    {"profile"},
     {"answering"},
     # What a command starts.
     {"desk"},
