@@ -28,8 +28,9 @@ def page() -> str:
         "",
         "A cause is named when all that it *shows* was seen and nothing it *predicts* was seen otherwise.",
         "Words in braces are filled in by a report. *Told apart* says where causes that look the same from",
-        "the client can be told apart. A question that no check of this version asks (`history`,",
-        "`server-record`, ...) is answered by the far end's journal, by other runs, or by hand in a record.",
+        "the client can be told apart. What no check asks is given: `settings` by the environment or a PAC",
+        "file, `client` and `other-source` by options, `server-record` also by the far end's journal",
+        "(`--journal`), `history` by many runs (`--watch`).",
     ]
     for stage in STAGES:
         found = [row for row in rows if row.stage == stage]

@@ -12,9 +12,10 @@ from protocol.sealing import Key
 from relay.failure import RelayError
 from relay.finding import UNTESTED, Finding, printable
 from relay.packet_stream import PacketStream
-from relay.probe import Dialled, dial
+from relay.probe import WORDS, Dialled, dial
 from relay.route import Endpoint, Route
 from relay.stream import SocketStream, Stream
+from relay.trace import Trace
 from relay.tunnel import open_tunnel
 
 MAX_CONNECTIONS: Final = 30
@@ -32,13 +33,17 @@ class CannotTest(Exception):
     """The question cannot be put here; the message says why."""
 
 
+class NoConnection(CannotTest):
+    """What was open before is not taken now."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long single waits may take, in seconds. The sum of those that meet on one path stays below 10."""
 
     resolve: float = 4.0
-    # SYN, and the first two retransmissions, 1 s and 3 s after it
-    connect: float = 3.3
+    # SYN, two retransmissions 1 s and 3 s after it, and what a machine without ARP says 3.06 s after it
+    connect: float = 3.6
     # A proxy that dials a dead target says so only after its own limit, often 60 s: we say "silent" before
     tunnel: float = 5.0
     reply: float = 2.5
@@ -51,8 +56,29 @@ class Patience:
         """The same proportions in another overall limit (the default is for 10 s)."""
         share = timeout_seconds / 10.0
         if share >= 1.0:
-            return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * min(share, 3.0), 0.4)
-        return cls(4.0 * share, 3.3 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
+            return cls(4.0 * share, 3.6 * share, 5.0 * share, 2.5 * share, 1.6 * min(share, 3.0), 0.4)
+        return cls(4.0 * share, 3.6 * share, 5.0 * share, 2.5 * share, 1.6 * share, 0.4 * share)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a person asks for beyond the questions that are always put; nothing of it is done unasked.
+
+    Attributes:
+        idle_seconds, age_seconds, load_seconds: for so long leave a connection alone; use one; fill the line.
+        control: a host that should be reachable in the same way. given_address: the target's, as its
+            administrator knows it. source: the address that this machine should be seen with.
+        resolver: another name server to compare with. proxy_header: try a PROXY header before the packet.
+    """
+
+    idle_seconds: float = 0.0
+    age_seconds: float = 0.0
+    load_seconds: float = 0.0
+    control: Endpoint | None = None
+    given_address: str = ""
+    source: str = ""
+    resolver: str = ""
+    proxy_header: bool = False
 
 
 @dataclass
@@ -64,6 +90,7 @@ class Trip:
         address: of the first hop, or of the target when there is none, once one was found to be open.
         ended_seconds: after how long our ping's connection was ended, when it was.
         answered_seconds: how long the ping took with all that came before it, when it was answered.
+        has_lost: a later connection to it was not taken.
     """
 
     route: Route
@@ -73,9 +100,10 @@ class Trip:
     addresses: list[Address] = field(default_factory=list)
     address: Address | None = None
     connections: int = 0
-    idle_seconds: float = 0.0
     ended_seconds: float = 0.0
     answered_seconds: float = 0.0
+    has_lost: bool = False
+    extras: Extras = Extras()
 
     @property
     def first(self) -> Endpoint:
@@ -98,8 +126,13 @@ class Trip:
         self.count()
         return await dial(address, limit_seconds, **options)
 
-    async def open(self, target: Endpoint | None = None, limit_seconds: float | None = None) -> Stream:
-        """A byte stream to the target, or to another one, by this route.
+    async def open(
+        self,
+        target: Endpoint | None = None,
+        limit_seconds: float | None = None,
+        trace: Trace | None = None,
+    ) -> Stream:
+        """A byte stream to the target, or to another one, by this route; its steps go into `trace`.
 
         Raises: RelayError, BudgetSpent, CannotTest; ConnectionResetError when it was reset as it opened.
         """
@@ -109,13 +142,15 @@ class Trip:
         if self.answers.get("tunnel") == "login-refused":
             raise CannotTest("a login that was refused is not sent again")
         self.count()
-        return await open_tunnel(Route(target or self.route.target, self.route.hops), timeout_seconds=limit)
+        route = Route(target or self.route.target, self.route.hops)
+        return await open_tunnel(route, timeout_seconds=limit, trace=trace)
 
     async def _open_directly(self, limit_seconds: float) -> Stream:
         assert self.address is not None
         dialled = await self.dial(self.address, limit_seconds)
         if dialled.sock is None:
-            raise CannotTest(f"it {dialled.word} now, having been open before")
+            self.has_lost = True
+            raise NoConnection(f"it {WORDS[dialled.word]} now, having been open before")
         if dialled.evidence.get("reset_at_once"):
             dialled.close()
             raise ConnectionResetError(errno.ECONNRESET, "reset as soon as it was open")
@@ -150,7 +185,8 @@ class Check:
     Attributes:
         question: its name. words: every answer it may give, and how that is said.
         needs: answers of other checks without which it makes no sense.
-        connections: at most so many are opened. on_request: it disturbs, or takes long.
+        connections: at most so many are opened. on_request: the attribute of Extras that asks for it, or "".
+        disturbs: what it may do to a network in use, "" when it is as any client.
     """
 
     question: str
@@ -158,7 +194,8 @@ class Check:
     run: Run
     needs: Needs
     connections: int
-    on_request: bool
+    on_request: str
+    disturbs: str
     routes: tuple[str, ...]
 
     @property
@@ -169,6 +206,8 @@ class Check:
     def is_askable(self, trip: Trip) -> bool:
         """Whether it makes sense now, and was not asked before."""
         kind = "proxy" if trip.route.hops else "direct"
+        if self.on_request and not getattr(trip.extras, self.on_request):
+            return False
         met = all(trip.answers.get(question) in words for question, words in self.needs.items())
         return kind in self.routes and met and self.question not in trip.answers
 
@@ -183,14 +222,20 @@ def check(
     *,
     needs: Mapping[str, str] | None = None,
     connections: int = 1,
-    on_request: bool = False,
+    on_request: str = "",
+    disturbs: str = "",
     routes: tuple[str, ...] = ("direct", "proxy"),
 ) -> Callable[[Run], Run]:
-    """Enter a check into the catalogue. `needs`: question -> the words it must have, with spaces between."""
+    """Enter a check into the catalogue. `needs`: question -> the words it must have, with spaces between.
+
+    A key like "connect.speed" looks into the evidence of an answer.
+    """
     wanted = {key: frozenset(value.split()) for key, value in (needs or {}).items()}
 
     def enter(run: Run) -> Run:
-        CHECKS[question] = Check(question, words, run, wanted, connections, on_request, routes)
+        CHECKS[question] = Check(
+            question, words, run, wanted, connections, on_request, disturbs, routes
+        )
         return run
 
     return enter

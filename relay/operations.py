@@ -12,7 +12,7 @@ from protocol.packet import (
     sink_reply,
     source_reply,
 )
-from relay.evidence import tcp_info
+from relay.evidence import damaged_segments, tcp_info
 from relay.journal import Journal, Record
 
 LARGE_BYTES: Final = 16 * 1024
@@ -49,7 +49,8 @@ def record_reply(packet: Packet, record: Record, journal: Journal, sock: socket.
     """Answer what asks for, or changes, the record of a connection. Raises: LocalWireError, BodyMalformed."""
     match packet.operation:
         case Operation.OBSERVED:
-            return document_reply(packet.operation, {**record.as_dict(), "tcp_info": tcp_info(sock)})
+            seen = {**record.as_dict(), "tcp_info": tcp_info(sock), "damaged_segments": damaged_segments()}
+            return document_reply(packet.operation, seen)
         case Operation.IDENTIFY:
             record.nonce = read_nonce(packet.argument).hex()
             return packet

@@ -71,11 +71,17 @@ class Dialled:
 
 
 async def dial(
-    address: Address, limit_seconds: float, *, hops: int | None = None, segment_bytes: int | None = None
+    address: Address,
+    limit_seconds: float,
+    *,
+    hops: int | None = None,
+    segment_bytes: int | None = None,
+    source_port: int | None = None,
 ) -> Dialled:
     """Connect once, without a second try; never raises.
 
     Args: hops: how many routers the packets may pass (IP_TTL). segment_bytes: largest segment (TCP_MAXSEG).
+          source_port: connect from this port, 0 for any that is free.
     """
     family, sockaddr = address
     began = time.monotonic()
@@ -87,6 +93,9 @@ async def dial(
     try:
         evidence["sees_icmp"] = want_errors(sock)
         _limit(sock, family, hops, segment_bytes)
+        if source_port is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", source_port))
         code = sock.connect_ex(sockaddr)
         timed_out = code == errno.EINPROGRESS and not await _settled(sock, limit_seconds)
         evidence["milliseconds"] = round((time.monotonic() - began) * 1000, 3)
@@ -125,7 +134,7 @@ def _outcome(sock: socket.socket, code: int, timed_out: bool, evidence: dict[str
         number = code
     errors = queued_errors(sock)
     evidence["icmp"] = [error.as_dict() for error in errors]
-    evidence["local"] = _local(sock)
+    evidence["local"], evidence["local_port"] = _local(sock)
     word = "timed-out" if timed_out else word_of(number, errors, evidence)
     if word != "open":
         evidence["errno"] = _name(number)
@@ -182,11 +191,12 @@ def _name(number: int | None) -> str:
     return errno.errorcode.get(number or 0, os.strerror(number or 0))
 
 
-def _local(sock: socket.socket) -> str:
+def _local(sock: socket.socket) -> tuple[str, int]:
     try:
-        return str(sock.getsockname()[0])
+        host, port = sock.getsockname()[:2]
     except OSError:
-        return ""
+        return "", 0
+    return str(host), int(port)
 
 
 async def _settled(sock: socket.socket, limit_seconds: float) -> bool:

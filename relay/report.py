@@ -115,7 +115,9 @@ def facts_for_people(told: Told) -> dict[str, str]:
         "first_bytes": _evidence(ping, "first_bytes") or "nothing",
         "last_router": _evidence(seen.get("hops"), "last_address") or "unknown",
         "passed_bytes": _passed(seen.get("sizes")),
-        "idle_seconds": _evidence(seen.get("idle"), "lasted_seconds") or "some",
+        "idle_seconds": _idle_seconds(seen),
+        "source_port": _evidence(connect, "local_port") or "chosen by the system",
+        "distance": seen["distance"].words if "distance" in seen else "Its distance is not known",
         "name": _evidence(seen.get("resolve"), "host") or host,
         "resolved": ", ".join(seen["resolve"].evidence.get("addresses", []))
         if "resolve" in seen
@@ -137,6 +139,15 @@ def _evidence(finding: Finding | None, key: str) -> str:
 def _own_words(tunnel: Finding | None) -> str:
     status, words = _evidence(tunnel, "status"), _evidence(tunnel, "own_words")
     return ", ".join(part for part in (f"status {status}" if status else "", words) if part)
+
+
+def _idle_seconds(seen: Mapping[str, Finding]) -> str:
+    """How long a rest may be: as long as it was until the end came, or as bisection has found."""
+    idle, limit = seen.get("idle"), seen.get("idle-limit")
+    value = limit.evidence.get("most_seconds") if limit is not None else None
+    if idle is not None and (idle.outcome == "closed" or value is None):
+        value = idle.evidence.get("lasted_seconds")
+    return f"{value:.3g}" if isinstance(value, int | float) else "some"
 
 
 def _passed(sizes: Finding | None) -> str:

@@ -1,6 +1,7 @@
 """Survey: run checks along a route, each chosen by what the answers so far leave open."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 import relay.checks  # noqa: F401 - enters every check into CHECKS
 from protocol.sealing import Key
 from relay.catalogue import causes
-from relay.check import CHECKS, Check, Patience, Trip, ask, untested
+from relay.check import CHECKS, Check, Extras, Patience, Trip, ask, untested
 from relay.diagnosis import next_questions
 from relay.finding import Finding, Findings
 from relay.route import Route
@@ -21,8 +22,11 @@ SPINE = {
 }
 """The way itself, step by step, and the answers with which it goes on."""
 
-HEALTHY = ("sizes", "half-close", "early-bytes", "binary-clean")
+HEALTHY = ("sizes", "half-close", "early-bytes", "binary-clean", "same-server", "many-at-once", "repeat")
 """What is tried on a path that works."""
+
+TAKES_TIME = ("idle", "idle-limit", "age", "load")
+"""What takes as long as its user has said, whatever the limit for the rest: one after the other."""
 
 AT_A_TIME = 4
 """Questions put together, so that several waits cost one; more would look like a flood."""
@@ -35,31 +39,30 @@ async def survey(
     key: Key,
     *,
     timeout_seconds: float = 10.0,
-    idle_seconds: float = 0.0,
+    extras: Extras | None = None,
+    settings: Finding | None = None,
     on_finding: Tell | None = None,
 ) -> Findings:
     """Put questions to a route until it is clear what stops it, or nothing more can be learnt from here.
 
-    Args: timeout_seconds: for all of it, the rest for an idle connection apart.
-          idle_seconds: also leave a connection alone for so long. on_finding: told each answer as it comes.
+    Args: timeout_seconds: for all of it, what takes time on request apart. extras: what is asked beyond
+          the rest. settings: what the settings said of this route. on_finding: told each answer as it comes.
     """
-    trip = Trip(route, key, Patience.within(timeout_seconds), idle_seconds=idle_seconds)
-    run = _Run(trip, on_finding)
-    try:
+    trip = Trip(route, key, Patience.within(timeout_seconds), extras=extras or Extras())
+    run = _Run(trip, on_finding, settings)
+    # When the time is up, what was found until then is judged
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             await run.walk()
             await run.narrow()
-        if idle_seconds and trip.answers.get("ping") == "answered":
-            await run.put([CHECKS["idle"]])
-    except TimeoutError:
-        pass  # what was found until now is judged
+        await run.take_time()
     return run.findings()
 
 
 class _Run:
     """The questions of one survey, and their answers in the order in which they came."""
 
-    def __init__(self, trip: Trip, on_finding: Tell | None) -> None:
+    def __init__(self, trip: Trip, on_finding: Tell | None, settings: Finding | None) -> None:
         self._trip = trip
         self._tell = on_finding
         self._found: list[Finding] = []
@@ -68,6 +71,8 @@ class _Run:
         self._began = time.monotonic()
         kind = "proxy" if trip.route.hops else "direct"
         self._take(Finding("route", kind, str(trip.route), {"hops": len(trip.route.hops)}))
+        if settings is not None:
+            self._take(settings)
 
     def findings(self) -> Findings:
         route = self._trip.route
@@ -83,8 +88,20 @@ class _Run:
                 continue
             await self.put([CHECKS[question]])
             if self._trip.answers.get(question) not in good:
-                return
-        await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
+                break
+        else:
+            await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
+        if self._trip.has_lost:
+            # Some connections are taken and some not: by which rule?
+            await self.put([CHECKS[question] for question in ("source-ports",) if self._may(question)])
+        asked_for = [one for one in CHECKS.values() if one.on_request and one.question not in TAKES_TIME]
+        await self.put([one for one in asked_for if self._may(one.question)])
+
+    async def take_time(self) -> None:
+        """What was asked for and takes long, one after the other."""
+        for question in TAKES_TIME:
+            if self._may(question):
+                await self.put([CHECKS[question]])
 
     async def narrow(self) -> None:
         """Ask what tells the causes apart that are still possible, until nothing does."""
@@ -94,8 +111,13 @@ class _Run:
             ]
             wanted = next_questions(self._found, causes(), askable)
             if not wanted:
-                return
+                break
             await self.put([CHECKS[question] for question in wanted[:AT_A_TIME]])
+
+        if self._trip.answers.get("ping") in ("closed", "reset", "silent"):
+            # Nothing says more than the far end itself, asked by another way
+            for question in ("direct", "server-record"):
+                await self.put([CHECKS[one] for one in (question,) if self._may(one)])
 
     async def put(self, checks: Sequence[Check]) -> None:
         """Put questions side by side, and keep each answer as it comes."""
@@ -119,6 +141,10 @@ class _Run:
         self._found.append(answer)
         if answer.is_answered:
             self._trip.answers[answer.question] = answer.outcome
+            for key, value in answer.evidence.items():
+                if isinstance(value, bool | str):
+                    word = value if isinstance(value, str) else "yes" if value else "no"
+                    self._trip.answers[f"{answer.question}.{key}"] = word
         if self._tell is not None:
             self._tell(answer)
 

@@ -90,6 +90,10 @@ class TlsCore:
         """What ALPN has settled on, after the handshake; None when the peer does not know it."""
         return self._tls.selected_alpn_protocol()
 
+    def peer_certificate(self) -> bytes | None:
+        """The certificate that the peer has shown, as DER, after the handshake; None without one."""
+        return self._tls.getpeercert(binary_form=True)
+
     def receive_data(self, data: bytes) -> None:
         """Take ciphertext from the peer; b"" says that it has ended."""
         with self._lock:

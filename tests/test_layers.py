@@ -17,16 +17,16 @@ LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
     {"aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault", "finding", "journal",
      "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics", "pipes", "pump_end",
-     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
-    {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "operations",
-     "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream", "toml_table",
-     "trace", "turned_away"},
+    {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "far_record",
+     "fault_answer", "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
+     "operations", "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream",
+     "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
-    {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "serving",
-     "splice", "stdio", "users"},
+    {"addresses", "catalogue_page", "faults", "given", "http2_pipe", "http2_stream", "intake", "limits",
+     "lookups", "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context",
+     "serving", "splice", "stdio", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "client_logins", "fault_rule", "token_keys"},
     {"accounts", "fault_plan", "persona", "route", "toxics"},
@@ -35,7 +35,7 @@ LAYERS = (
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
-     "reports"},
+     "report_difference", "reports"},
     {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
      "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.

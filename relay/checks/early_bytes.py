@@ -21,9 +21,7 @@ LEAST_SECONDS, LONGER = 0.5, 5.0
 @check("early-bytes", WORDS, needs={"ping": "answered"}, routes=("proxy",))
 async def early_bytes(trip: Trip) -> Finding:
     """Do bytes survive that are sent before the proxy's answer?"""
-    hop = trip.route.hops[0]
-    if not str(hop).startswith("http://") or hop.user is not None or len(trip.route.hops) > 1:
-        raise CannotTest("only tried on one plain proxy without a login")
+    only_plain(trip)
     dialled = await trip.dial(trip.address, trip.patience.control)
     if dialled.sock is None:
         raise CannotTest(f"the proxy {dialled.word} now")
@@ -38,14 +36,16 @@ async def early_bytes(trip: Trip) -> Finding:
             await stream.write(head + connection.send(Packet.ping()))
             while b"\r\n\r\n" not in got:
                 got += await _more(stream)
-            connection.receive_data(got.partition(b"\r\n\r\n")[2])
+            behind = got.partition(b"\r\n\r\n")[2]
+            connection.receive_data(behind)
             while connection.next_packet() is None:
                 connection.receive_data(await _more(stream))
     except (OSError, WireError, EOFError, TimeoutError):
         return found("early-bytes", "lost")
     finally:
         await stream.aclose()
-    return found("early-bytes", "kept")
+    # What a client must not throw away: the first bytes of the tunnel, in one piece with the 200
+    return found("early-bytes", "kept", coalesced=bool(behind))
 
 
 async def _more(stream: SocketStream) -> bytes:
@@ -53,3 +53,10 @@ async def _more(stream: SocketStream) -> bytes:
     if not data:
         raise EOFError
     return data
+
+
+def only_plain(trip: Trip) -> None:
+    """Raises: CannotTest unless it is one http:// proxy without a login."""
+    hop = trip.route.hops[0]
+    if not str(hop).startswith("http://") or hop.user is not None or len(trip.route.hops) > 1:
+        raise CannotTest("only tried on one plain proxy without a login")

@@ -17,7 +17,7 @@ WORDS = {
 }
 
 
-@check("idle", WORDS, needs={"ping": "answered"}, on_request=True)
+@check("idle", WORDS, needs={"ping": "answered"}, on_request="idle_seconds")
 async def idle(trip: Trip) -> Finding:
     """Does an idle connection stay usable?"""
     async with trip.packets() as packets:
@@ -27,11 +27,11 @@ async def idle(trip: Trip) -> Finding:
         began = loop.time()
         waiting = asyncio.ensure_future(packets.stream.read())
         try:
-            done, _ = await asyncio.wait({waiting}, timeout=trip.idle_seconds)
+            done, _ = await asyncio.wait({waiting}, timeout=trip.extras.idle_seconds)
         finally:
             waiting.cancel()
         lasted = round(loop.time() - began, 3)
-        evidence: dict[str, Any] = {"idle_seconds": trip.idle_seconds, "lasted_seconds": lasted}
+        evidence: dict[str, Any] = {"idle_seconds": trip.extras.idle_seconds, "lasted_seconds": lasted}
         if done:
             error = waiting.exception()
             return found("idle", "reset" if error else "closed", **evidence)

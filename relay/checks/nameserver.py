@@ -23,6 +23,9 @@ WORDS = {
 MAX_SERVERS = 3
 """resolv.conf(5): the resolver uses no more."""
 
+MAX_RECORDS = 32
+"""Of one answer in a datagram."""
+
 RESOLV_CONF = Path("/etc/resolv.conf")
 _RCODES = {2: "servfail", 3: "nxdomain", 5: "refused"}
 _ORDER = ("answers", "no-data", "nxdomain", "servfail", "refused", "unreachable", "silent")
@@ -67,7 +70,36 @@ def word_of(answer: bytes) -> str:
     return "answers" if int.from_bytes(answer[6:8]) else "no-data"
 
 
+def addresses_in(answer: bytes) -> list[str]:
+    """The IPv4 addresses of an answer to `query_for`. Source: RFC 1035 sections 4.1.3, 4.1.4."""
+    found_addresses = []
+    place = _after_name(answer, 12) + 4
+    for _ in range(min(int.from_bytes(answer[6:8]), MAX_RECORDS)):
+        place = _after_name(answer, place)
+        kind = int.from_bytes(answer[place : place + 2])
+        length = int.from_bytes(answer[place + 8 : place + 10])
+        data = answer[place + 10 : place + 10 + length]
+        if kind == 1 and len(data) == 4:
+            found_addresses.append(socket.inet_ntop(socket.AF_INET, data))
+        place += 10 + length
+    return sorted(found_addresses)
+
+
+def _after_name(answer: bytes, place: int) -> int:
+    """Where a name ends; a pointer ends it (RFC 1035 section 4.1.4)."""
+    while place < len(answer) and answer[place]:
+        if answer[place] & 0xC0:
+            return place + 2
+        place += 1 + answer[place]
+    return place + 1
+
+
 async def _ask(server: str, name: str, limit_seconds: float) -> str:
+    return (await question(server, name, limit_seconds))[0]
+
+
+async def question(server: str, name: str, limit_seconds: float) -> tuple[str, list[str]]:
+    """Ask one name server for the IPv4 addresses of `name`: a word of WORDS, and the addresses."""
     (address,) = literal_addresses(server, 53) or []
     number = secrets.randbits(16)
     sock = socket.socket(address[0], socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -81,10 +113,10 @@ async def _ask(server: str, name: str, limit_seconds: float) -> str:
             while True:
                 answer: Any = await loop.sock_recv(sock, 1500)
                 if len(answer) >= 12 and answer[:2] == number.to_bytes(2):
-                    return word_of(answer)
+                    return word_of(answer), addresses_in(answer)
     except TimeoutError:
-        return "silent"
+        return "silent", []
     except (OSError, ValueError):
-        return "unreachable"
+        return "unreachable", []
     finally:
         sock.close()

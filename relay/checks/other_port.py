@@ -18,7 +18,7 @@ async def other_port(trip: Trip) -> Finding:
         word, words, evidence = await connect_reply.try_connect(
             trip, trip.beside(OTHER_PORT), trip.patience.control
         )
-        return found("other-port", word, words, answers=word not in ("silent", "closed", "reset"), **evidence)
+        return found("other-port", word, words, answers=connect_reply.is_answer(word), **evidence)
     family, sockaddr = trip.address or trip.addresses[0]
     dialled = await trip.dial((family, (sockaddr[0], OTHER_PORT, *sockaddr[2:])), trip.patience.control)
     dialled.close()

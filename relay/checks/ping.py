@@ -9,9 +9,10 @@ from protocol.errors import PeerWireError, SealBroken, StreamTruncated
 from protocol.packet import Packet
 from protocol.resemblance import excerpt, resembles
 from protocol.sealing import Direction
-from relay.check import Trip, check, found
+from relay.check import NoConnection, Trip, check, found
 from relay.evidence import full_tcp_info, queued_errors, want_errors
 from relay.finding import Finding
+from relay.journal import FIRST_BYTES
 from relay.stream import Stream
 
 WORDS = {
@@ -22,6 +23,7 @@ WORDS = {
     "closed": "the connection was closed instead of an answer",
     "reset": "the connection was reset instead of an answer",
     "rejected": "a router or firewall rejects the packet by ICMP",
+    "no-connection": "a second connection is not taken, the first one was",
     "silent": "no answer came",
 }
 AT_ONCE_SECONDS = 0.15
@@ -31,6 +33,13 @@ OPEN = {"connect": "open"}
 @check("ping", WORDS, needs=OPEN)
 async def ping(trip: Trip) -> Finding:
     """Is the empty packet answered?"""
+    try:
+        return await _ping(trip)
+    except NoConnection as error:
+        return found("ping", "no-connection", f"{trip.route.target}: {error}")
+
+
+async def _ping(trip: Trip) -> Finding:
     began = time.monotonic()
     try:
         return await _ping(trip, began)
@@ -60,6 +69,7 @@ async def _ping(trip: Trip, began: float) -> Finding:
         evidence["acked"] = info.get("bytes_acked", 0) > 1
         # Of what came in, one is the SYN-ACK, and one the reset if there was one
         expected = 2 if word == "reset" else 1
+        evidence["window"] = "zero" if info.get("snd_wnd") == 0 else "open"
         evidence["again"] = info.get("segs_in", 0) > expected and not evidence["acked"]
     if icmp and word in ("silent", "reset"):
         word = "rejected"
@@ -76,10 +86,19 @@ def _words(trip: Trip, word: str, evidence: dict[str, Any]) -> str:
 async def exchange(trip: Trip, stream: Stream) -> tuple[str, dict[str, Any]]:
     """Ping once on an open stream: a word of WORDS, and what came."""
     connection = PacketConnection(Direction.CLIENT, trip.key)
+    wire = connection.send(Packet.ping())
+    word, evidence = await _answer_to(wire, connection, trip, stream)
+    # Random, so the far end's journal finds this connection by them
+    return word, {"sent_first_bytes": wire[:FIRST_BYTES].hex(), **evidence}
+
+
+async def _answer_to(
+    wire: bytes, connection: PacketConnection, trip: Trip, stream: Stream
+) -> tuple[str, dict[str, Any]]:
     got = bytearray()
     try:
         async with asyncio.timeout(trip.patience.reply):
-            await stream.write(connection.send(Packet.ping()))
+            await stream.write(wire)
             while True:
                 data = await stream.read()
                 got += data[:4096]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from protocol.packet import Packet, sink_reply, source_bytes
@@ -26,6 +27,14 @@ SIZES = (200, 1_300, 9_000, 120_000)
 """In one segment; just below what Ethernet carries; several segments; more than one window."""
 
 
+_NEGOTIATED = 1 | 2 | 4
+"""TCPI_OPT_TIMESTAMPS, _SACK, _WSCALE of linux/tcp.h: today's systems agree on one of them at least."""
+
+
+_LARGEST_MTU = 9_216
+"""Beyond it is no network but this machine itself, where the window limits a segment, not the path."""
+
+
 @check("sizes", WORDS, needs={"ping": "answered"}, connections=2)
 async def sizes(trip: Trip) -> Finding:
     """Do packets of every size pass, both ways?"""
@@ -36,6 +45,8 @@ async def sizes(trip: Trip) -> Finding:
         "up_bytes": up["passed_bytes"],
         "down_bytes": down["passed_bytes"],
     }
+    if not trip.route.hops:
+        evidence["mtu"] = mtu_of(up["tcp_info"], is_v6=":" in trip.route.target.host)
     for way, end in (("up", up), ("down", down)):
         if end["ended"] == "stalled":
             words = f"{WORDS[f'{way}-stalls']}: {end['passed_bytes']} bytes pass, {end['tried_bytes']} do not"
@@ -49,6 +60,21 @@ async def sizes(trip: Trip) -> Finding:
                 "sizes", "cut", f"{WORDS['cut']}: {end['tried_bytes']} bytes ({end['ended']})", **evidence
             )
     return found("sizes", "all", **evidence)
+
+
+def mtu_of(info: Mapping[str, int], *, is_v6: bool) -> str:
+    """What TCP_INFO says of the path: "plain", "lowered", "clamped", "options-gone", or "unknown"."""
+    whole, segment, advertised = (info.get(key, 0) for key in ("pmtu", "snd_mss", "advmss"))
+    if not (whole and segment and advertised) or whole > _LARGEST_MTU:
+        return "unknown"
+    headers = 60 if is_v6 else 40
+    if not info.get("options", 0) & _NEGOTIATED:
+        return "options-gone"
+    # Ours as we have told it to the peer: smaller than that, a router has said so by ICMP (RFC 1191)
+    if whole < advertised + headers:
+        return "lowered"
+    stamped = 12 if info.get("options", 0) & 1 else 0
+    return "clamped" if segment + stamped + headers < whole else "plain"
 
 
 async def _sweep(trip: Trip, *, up: bool) -> dict[str, Any]:

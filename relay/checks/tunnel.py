@@ -2,12 +2,16 @@
 
 import contextlib
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from relay.check import Trip, check, found
-from relay.failure import ProxyRefused, Reason, RelayError, Stage
+from relay.failure import Failure, ProxyRefused, Reason, RelayError, Stage
 from relay.finding import Finding
-from relay.reading import AT_ONCE_SECONDS, read_refusal
+from relay.reading import AT_ONCE_SECONDS, Reading, read_refusal
+from relay.trace import Trace
 
 WORDS = {
     "opened": "the proxy opened the tunnel",
@@ -51,6 +55,17 @@ _BY_REASON = {
 }
 
 
+_SOCKS_WORDS = {
+    Reason.DENIED: "ruleset",
+    Reason.NO_CONNECT: "unsupported",
+    Reason.LOGIN_REQUIRED: "no-method",
+    Reason.LOGIN_REFUSED: "login-failed",
+    Reason.GATEWAY: "gateway",
+    Reason.CLOSED: "closed",
+}
+CLOCK_SECONDS = 300.0
+
+
 @check("tunnel", WORDS, needs={"connect": "open"}, routes=("proxy",))
 async def tunnel(trip: Trip) -> Finding:
     """Does the proxy open a tunnel to the target?"""
@@ -62,17 +77,60 @@ async def try_connect(trip: Trip, target: Any, limit_seconds: float) -> tuple[st
     """CONNECT once; the word of `WORDS`, a line for people, and the evidence. Raises: BudgetSpent."""
     asked = str(target or trip.route.target)
     began = time.monotonic()
+    trace = Trace(limit_seconds)
+    trace.hops = len(trip.route.hops)
     try:
-        stream = await trip.open(target, limit_seconds)
+        stream = await trip.open(target, limit_seconds, trace)
     except RelayError as error:
-        return _refusal(trip, error, time.monotonic() - began)
+        return _refusal(trip, error, time.monotonic() - began, trace)
     milliseconds = round((time.monotonic() - began) * 1000, 3)
     with contextlib.suppress(OSError, RelayError):
         await stream.aclose()
-    return "opened", f"tunnel to {asked} is open", {"target": asked, "milliseconds": milliseconds}
+    told = trace.steps[-1].evidence if trace.steps else {}
+    oddities = [str(one) for one in told.get("leniencies", ())]
+    is_odd = bool(oddities) or told.get("status", 200) not in (0, 90, 200)
+    evidence = {"target": asked, "milliseconds": milliseconds, "odd": is_odd, "oddities": oddities}
+    return "opened", f"tunnel to {asked} is open", evidence
 
 
-def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, dict[str, Any]]:
+def is_answer(word: str) -> bool:
+    """Whether the proxy said something."""
+    return word not in ("silent", "closed", "reset")
+
+
+def _login(failure: Failure, trace: Trace) -> str:
+    """How far the login got: "none", "ended", or "cut-in-the-middle" (RFC 4559 section 6)."""
+    if not any(step.stage is Stage.LOGIN for step in trace.steps):
+        return "none"
+    is_cut = failure.reason in (Reason.CLOSED, Reason.RESET, Reason.TRUNCATED)
+    return "cut-in-the-middle" if is_cut else "ended"
+
+
+def _socks(trip: Trip, failure: Failure) -> str:
+    """What a SOCKS server means (RFC 1928 section 6); "none" when it is no SOCKS proxy."""
+    hop = trip.route.hops[min(failure.hop or 0, len(trip.route.hops) - 1)]
+    if hop.socks is None:
+        return "none"
+    if failure.stage is Stage.RESOLVE:
+        return "local-name-unknown"
+    if failure.reason is Reason.TIMED_OUT:
+        return "hangs"
+    if "HTTP" in failure.detail:
+        return "http"
+    return _SOCKS_WORDS.get(failure.reason, "other")
+
+
+def _clock(fields: Mapping[str, str]) -> dict[str, Any]:
+    """How the proxy's clock differs from ours; Kerberos bears five minutes (RFC 4120 section 5.2.3)."""
+    try:
+        theirs = parsedate_to_datetime(fields.get("date", ""))
+    except ValueError:
+        return {"clock": "unknown"}
+    offset = (theirs.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    return {"clock": "off" if abs(offset) > CLOCK_SECONDS else "right", "clock_offset_seconds": round(offset)}
+
+
+def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tuple[str, str, dict[str, Any]]:
     failure = error.failure
     hop = failure.hop or 0
     evidence: dict[str, Any] = {
@@ -82,6 +140,8 @@ def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, d
         "reason": str(failure.reason),
         "detail": failure.detail[:600],
         "literal": trip.route.target.is_literal,
+        "login": _login(failure, trace),
+        "socks": _socks(trip, failure),
     }
     if not isinstance(error, ProxyRefused):
         word = _BY_REASON.get(failure.reason, "closed")
@@ -92,20 +152,25 @@ def _refusal(trip: Trip, error: RelayError, seconds: float) -> tuple[str, str, d
         return word, failure.sentence, evidence
     sent_login = failure.reason is Reason.LOGIN_REFUSED
     reading = read_refusal(error.status, error.headers, error.body, sent_login=sent_login)
+    return reading.word, failure.sentence, {**evidence, **_said(error, reading)}
+
+
+def _said(error: ProxyRefused, reading: Reading) -> dict[str, Any]:
+    """What stands in a refusal, in words of ours and in its own."""
     fields = {name.lower(): value for name, value in error.headers}
-    evidence |= {
+    schemes = [value.split(" ")[0] for name, value in error.headers if name.lower() == "proxy-authenticate"]
+    offered = {scheme.lower() for scheme in schemes}
+    return {
         "status": error.status,
         "said": reading.said or "nothing",
         "vendor": reading.vendor or "unknown",
         "own_words": reading.own_words,
         "parent": reading.parent,
-        "schemes": [
-            value.split(" ")[0] for name, value in error.headers if name.lower() == "proxy-authenticate"
-        ],
+        "schemes": schemes,
+        "offers": "basic" if "basic" in offered else "none" if not offered else "other",
+        "negotiate": "negotiate" in offered,
         "via": fields.get("via", "")[:200],
         "server": (fields.get("server") or fields.get("proxy-agent") or "")[:200],
         "location": fields.get("location", "")[:400],
+        **_clock(fields),
     }
-    offered = {scheme.lower() for scheme in evidence["schemes"]}
-    usable = "basic" if "basic" in offered else "none" if not offered else "other"
-    return reading.word, failure.sentence, {**evidence, "offers": usable}

@@ -16,6 +16,7 @@ COMMANDS = {
     "tunnel": "a local port, or stdin and stdout, that leads to a target through proxies",
     "check": "say what stops the traffic, who can mend it, and what to send to them",
     "lab": "networks that are really broken, to try `relay check` on (Linux)",
+    "report": "show a saved report of check in another form, or what changed between two",
     "ping": "TMSS10Ping: time empty packets to a Framework Server",
 }
 EXIT_GOOD, EXIT_BAD, EXIT_USAGE = 0, 1, 2

@@ -1,28 +1,26 @@
 """`relay check`: say what stops Framework traffic, who can mend it, and what to send to them."""
 
-import asyncio
-import json
-import signal
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from relay.catalogue import causes
 from relay.commands import EXIT_BAD, EXIT_GOOD
+from relay.commands.check_extras import add_extras, alone, decision_of, extras_of
+from relay.commands.check_watch import Watch, until_ended, watched
 from relay.commands.options import Parser, add_key_option, add_proxy_options, route_of, seconds
-from relay.commands.result_file import write_result
+from relay.commands.saved_report import read_far_journal, read_record, write_text
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
-from relay.finding import Findings, RecordMalformed, read_findings
+from relay.far_record import compare
+from relay.finding import Finding, Findings
+from relay.given import given, seen_elsewhere
 from relay.keys import load_key
 from relay.report import REPORTS, Told
 from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint
 
 EXIT_UNTESTED = 3
-MAX_RECORD_BYTES = 8 * 2**20
-"""Of a saved record; one takes some 50 kB."""
-
-_EXIT = {Verdict.GOOD: EXIT_GOOD, Verdict.BROKEN: EXIT_BAD, Verdict.UNTESTED: EXIT_UNTESTED}
+EXIT = {Verdict.GOOD: EXIT_GOOD, Verdict.BROKEN: EXIT_BAD, Verdict.UNTESTED: EXIT_UNTESTED}
 
 
 def run(arguments: Sequence[str], program: str) -> int:
@@ -33,8 +31,34 @@ def run(arguments: Sequence[str], program: str) -> int:
     reports = [_report_of(value) for value in options.report]
     if (options.target is None) == (options.saved is None):
         raise SettingsError("expected either HOST:PORT to check, or --from FILE to judge what was saved")
-    found = _read(options.saved) if options.saved else _survey(options)
-    told = Told(found, diagnose(found, causes()))
+    if options.count and not options.watch:
+        raise SettingsError("--count: expected --watch SECONDS with it")
+    if options.watch and options.saved:
+        raise SettingsError("--watch: expected HOST:PORT to check, not --from")
+    if options.control and options.saved:
+        raise SettingsError("--control: expected HOST:PORT to check, not --from")
+    further = _further(options)
+    found = read_record(options.saved, "--from") if options.saved else _survey(options)
+    found = replace(found, findings=(*found.findings, *further))
+    if options.journal:
+        record = compare(found, read_far_journal(options.journal))
+        found = replace(found, findings=(*found.findings, record))
+    return _tell(Told(found, diagnose(found, causes())), options, reports)
+
+
+def _further(options: Any) -> list[Finding]:
+    """What a person knows beside; read before anything is sent, so that a wrong file wastes nobody's time."""
+    found = [given("client", "fails")] if options.client_fails else []
+    if options.elsewhere:
+        there = read_record(options.elsewhere, "--elsewhere")
+        seen = seen_elsewhere(there, diagnose(there, causes()).verdict)
+        found += [seen] if seen is not None else []
+    if options.journal and not options.journal.startswith(("http://", "https://")) and not options.target:
+        read_far_journal(options.journal)
+    return found
+
+
+def _tell(told: Told, options: Any, reports: Sequence[tuple[str, str | None]]) -> int:
     if options.json:
         print(REPORTS["json"](told), end="", flush=True)
     elif not any(file is None for _, file in reports):
@@ -42,8 +66,8 @@ def run(arguments: Sequence[str], program: str) -> int:
 
         show(told, options.explain)
     for name, file in reports:
-        write_result(REPORTS[name](told), file, "--report")
-    return _EXIT[told.diagnosis.verdict]
+        write_text(REPORTS[name](told), file, "--report")
+    return EXIT[told.diagnosis.verdict]
 
 
 def _parser(program: str) -> Parser:
@@ -53,12 +77,6 @@ def _parser(program: str) -> Parser:
     add_key_option(parser)
     parser.add_argument(
         "--timeout", type=seconds, default=10.0, metavar="SECONDS", help="for all (default 10)"
-    )
-    parser.add_argument(
-        "--idle",
-        type=seconds,
-        metavar="SECONDS",
-        help="also leave a connection alone for so long, then use it",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the whole record and its diagnosis as JSON"
@@ -71,6 +89,7 @@ def _parser(program: str) -> Parser:
     parser.add_argument(
         "--from", dest="saved", metavar="FILE", help="judge a saved JSON report; nothing is sent"
     )
+    add_extras(parser)
     return parser
 
 
@@ -80,21 +99,21 @@ def _survey(options: Any) -> Findings:
     target = Endpoint.parse(options.target, "HOST:PORT", FRAMEWORK_PORT)
     if target.port == 0:
         raise SettingsError(f"HOST:PORT: port 0 in {options.target!r}; expected 1 to {MAX_PORT}")
-    route = route_of(options, target)
     key = load_key(options.key_file)
-    idle_seconds = options.idle or 0.0
+    extras = extras_of(options)
+    decision, settings = decision_of(options, target)
+    if settings is not None and settings.outcome == "proxy-invalid":
+        return alone(target, settings)
+    route = route_of(options, target, decision=decision)
 
     async def measure() -> Findings:
-        # SIGTERM ends it as ^C does
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await survey(route, key, timeout_seconds=options.timeout, idle_seconds=idle_seconds)
+        return await survey(
+            route, key, timeout_seconds=options.timeout, extras=extras, settings=settings
+        )
 
-    try:
-        return asyncio.run(measure())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    if options.watch:
+        return watched(Watch(route, key, measure), options)
+    return until_ended(measure)
 
 
 def _report_of(value: str) -> tuple[str, str | None]:
@@ -104,23 +123,3 @@ def _report_of(value: str) -> tuple[str, str | None]:
             f"--report: {value[:80]!r}; expected one of {', '.join(sorted(REPORTS))}, then =FILE or not"
         )
     return name, file or None
-
-
-def _read(file: str) -> Findings:
-    try:
-        with Path(file).open("rb") as stream:
-            content = stream.read(MAX_RECORD_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"--from: cannot read {file!r}: {why}") from None
-    if len(content) > MAX_RECORD_BYTES:
-        raise SettingsError(
-            f"--from: {file!r} is over {MAX_RECORD_BYTES} bytes; expected a report of relay check"
-        )
-    try:
-        document = json.loads(content)
-        return read_findings(document.get("record", document) if isinstance(document, dict) else document)
-    except RecordMalformed as error:
-        raise SettingsError(f"--from: {file!r}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"--from: {file!r} is no JSON: {str(error)[:100]}") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, count, shown
-from relay.commands.result_file import write_result
+from relay.commands.saved_report import write_text
 from relay.failure import SettingsError
 from relay.lab.network import ADDRESSES
 from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment, in_a_room
@@ -117,13 +117,13 @@ def _run(options: Any, scenarios: dict[str, Scenario], program: str) -> int:
         tally.replace(trial)
         _say(trial, len(tally.trials), len(found))
     if options.json:
-        write_result(json.dumps([one.as_dict() for one in tally.trials]) + "\n", options.json, "--json")
+        write_text(json.dumps([one.as_dict() for one in tally.trials]) + "\n", options.json, "--json")
     if options.json != "-":
         print(matrix(tally))
     if options.record:
-        write_result(vectors(tally), options.record, "--record")
+        write_text(vectors(tally), options.record, "--record")
     if options.accuracy:
-        write_result(accuracy_page(tally), options.accuracy, "--accuracy")
+        write_text(accuracy_page(tally), options.accuracy, "--accuracy")
     return _status(tally, options)
 
 

@@ -89,8 +89,14 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
     add_login_options(parser)
 
 
-def route_of(arguments: argparse.Namespace, target: Endpoint, *, is_quiet: bool = False) -> Route:
-    """The way to `target` that -x names, or has the environment or a PAC file name.
+def route_of(
+    arguments: argparse.Namespace,
+    target: Endpoint,
+    *,
+    is_quiet: bool = False,
+    decision: "Decision | None" = None,
+) -> Route:
+    """The way to `target` that -x names, or has the environment or a PAC file name (`decision`, if known).
 
     Unless `is_quiet`, a line on stderr says so when one of these two lets us go straight.
 
@@ -98,7 +104,7 @@ def route_of(arguments: argparse.Namespace, target: Endpoint, *, is_quiet: bool 
     """
     if not is_sourced(arguments):
         return Route(target, hops_of(arguments))
-    decision = decided(arguments, target)
+    decision = decision or decided(arguments, target)
     decision = replace(decision, ways=tuple(_completed(hops, arguments) for hops in decision.ways))
     straight = [number for number, hops in enumerate(decision.ways) if not hops]
     if straight and not is_quiet:

@@ -12,6 +12,7 @@ from typing import Any
 
 from protocol.sealing import Key
 from relay.catalogue import causes
+from relay.check import Extras
 from relay.diagnosis import Diagnosis, Verdict, diagnose
 from relay.finding import Findings
 from relay.route import Endpoint, Hop, Route
@@ -43,10 +44,16 @@ class Checked:
         return "\n".join([*lines, f"named: {self.named}"])
 
 
-async def check(target: Endpoint, *proxies: str, key: Key | None = None, seconds: float = 10.0) -> Checked:
+async def check(
+    target: Endpoint,
+    *proxies: str,
+    key: Key | None = None,
+    seconds: float = 10.0,
+    extras: Extras | None = None,
+) -> Checked:
     """Check a path with the patience of the default settings."""
     route = Route(target, tuple(Hop.parse(url) for url in proxies))
-    found = await survey(route, key or Key.public(), timeout_seconds=seconds)
+    found = await survey(route, key or Key.public(), timeout_seconds=seconds, extras=extras)
     return Checked(found, diagnose(found, causes()))
 
 

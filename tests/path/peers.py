@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,19 +49,25 @@ def squid(
     login: bool = False,
     certificate: bytes | None = None,
     auth: Callable[[Path], list[str]] | None = None,
+    authority: bytes | None = None,
+    more: Sequence[str] = (),
     **env: str,
 ) -> Iterator[Daemon]:
     """Squid as a corporate proxy; with `certificate` (PEM, key first) clients speak TLS to it.
 
     `auth`: gives its auth_param lines, for a login other than Basic; it may write files into the folder.
+    `authority`: a CA as PEM, key first, with which it opens TLS (ssl_bump). `more`: further directives.
     """
-    program = tool("squid", "squid")
+    program = tool("squid", "squid") if authority is None else tool("squid-openssl", ".ci/squid-openssl")
     endpoint = free_endpoint()
     with folder(of_nobody=True) as place:
         listen = f"http_port {endpoint}"
         if certificate is not None:
             (place / "proxy.pem").write_bytes(certificate)
             listen = f"https_port {endpoint} tls-cert={place}/proxy.pem"
+        if authority is not None:
+            listen, bumping = ssl_bump(program, str(endpoint), authority, place)
+            more = [*bumping, *more]
         rules = ["acl allowed_ports port " + allow_ports, "http_access deny CONNECT !allowed_ports"]
         if login or auth is not None:
             rules = [
@@ -84,6 +91,7 @@ def squid(
             "dns_nameservers 127.0.0.1",
             "dns_timeout 1 second",
             "dns_retransmit_interval 200 milliseconds",
+            *more,
         ]
         (place / "squid.conf").write_text("\n".join(lines) + "\n")
         # Squids of one service name share memory, and what a killed one leaves there stops the next user's
@@ -95,6 +103,24 @@ def squid(
         finally:
             for segment in Path("/dev/shm").glob(f"{service}-*"):
                 segment.unlink()
+
+
+def ssl_bump(program: str, endpoint: str, authority: bytes, place: Path) -> tuple[str, list[str]]:
+    """How squid listens, and the directives, to open all TLS with certificates of its own making."""
+    (place / "authority.pem").write_bytes(authority)
+    # Beside the program, wherever its package was unpacked
+    maker = Path(program).resolve().parents[1] / "lib/squid/security_file_certgen"
+    database = place / "certificates"
+    subprocess.run([maker, "-c", "-s", database, "-M", "4MB"], check=True, capture_output=True)
+    for path in (database, *database.rglob("*")):
+        shutil.chown(path, "nobody")
+    options = "ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=1MB"
+    directives = [
+        f"sslcrtd_program {maker} -s {database} -M 4MB",
+        "sslcrtd_children 1 startup=1 idle=1",
+        "ssl_bump bump all",
+    ]
+    return f"http_port {endpoint} {options} tls-cert={place}/authority.pem", directives
 
 
 def basic_auth(place: Path) -> list[str]:
