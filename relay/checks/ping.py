@@ -34,15 +34,9 @@ OPEN = {"connect": "open"}
 async def ping(trip: Trip) -> Finding:
     """Is the empty packet answered?"""
     try:
-        return await _ping(trip)
+        return await _ping(trip, time.monotonic())
     except NoConnection as error:
         return found("ping", "no-connection", f"{trip.route.target}: {error}")
-
-
-async def _ping(trip: Trip) -> Finding:
-    began = time.monotonic()
-    try:
-        return await _ping(trip, began)
     except ConnectionResetError:
         evidence = {"acked": False, "again": False, "speed": "at-once", **_seen(bytearray())}
         return found("ping", "reset", _words(trip, "reset", evidence), **evidence)
