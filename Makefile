@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint fuzz wheel-test compose clean again
+.PHONY: help demo test lint fuzz lab wheel-test compose clean again
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -33,6 +33,15 @@ lint: $(VENV)/.ready-lint ## ruff, and mypy strict
 fuzz: $(VENV)/.ready-fuzz ## each fuzz target for FUZZ_SECONDS=20
 	tools/fuzz $(BIN)/python $(FUZZ_SECONDS)
 
+# HEALTHY_RUNS=20 is the long form. With CI=true a scenario that this machine cannot play is a failure.
+HEALTHY_RUNS ?= 2
+JOBS ?= 8
+ACCURACY ?= docs/accuracy.md
+lab: $(VENV)/.ready-lab ## every broken network (root): the confusion matrix; makes docs/accuracy.md
+	@mkdir -p $(dir $(ACCURACY))
+	$(BIN)/relay lab run --all --jobs $(JOBS) --healthy-runs $(HEALTHY_RUNS) --accuracy $(ACCURACY) \
+		$(if $(filter true,$(CI)),--complete)
+
 wheel-test: $(VENV)/.ready-wheel ## build sdist and wheel, and test the wheel without the sources (WHEEL_TESTS=tests/parts)
 	WITH="$(WITH)" tools/wheel-test $(BIN)/python $(WHEEL_TESTS)
 
@@ -47,6 +56,7 @@ clean: ## remove all that was made here
 EXTRAS_demo :=
 EXTRAS_test := [fast,test$(WITH:%=,%)]
 EXTRAS_lint := [fast,lint]
+EXTRAS_lab := [fast,lab]
 EXTRAS_fuzz := [fuzz]
 EXTRAS_wheel := [wheel]
 

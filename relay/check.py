@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,6 +88,8 @@ class Trip:
     Attributes:
         answers: question -> word, of all checks that have been answered.
         address: of the first hop, or of the target when there is none, once one was found to be open.
+        ended_seconds: after how long our ping's connection was ended, when it was.
+        answered_seconds: how long the ping took with all that came before it, when it was answered.
         has_lost: a later connection to it was not taken.
     """
 
@@ -97,6 +100,8 @@ class Trip:
     addresses: list[Address] = field(default_factory=list)
     address: Address | None = None
     connections: int = 0
+    ended_seconds: float = 0.0
+    answered_seconds: float = 0.0
     has_lost: bool = False
     extras: Extras = Extras()
 
@@ -129,7 +134,7 @@ class Trip:
     ) -> Stream:
         """A byte stream to the target, or to another one, by this route; its steps go into `trace`.
 
-        Raises: RelayError, BudgetSpent, CannotTest.
+        Raises: RelayError, BudgetSpent, CannotTest; ConnectionResetError when it was reset as it opened.
         """
         limit = self.patience.tunnel if limit_seconds is None else limit_seconds
         if target is None and not self.route.hops and self.address is not None:
@@ -146,6 +151,9 @@ class Trip:
         if dialled.sock is None:
             self.has_lost = True
             raise NoConnection(f"it {WORDS[dialled.word]} now, having been open before")
+        if dialled.evidence.get("reset_at_once"):
+            dialled.close()
+            raise ConnectionResetError(errno.ECONNRESET, "reset as soon as it was open")
         return SocketStream(dialled.sock)
 
     @contextlib.asynccontextmanager

@@ -146,7 +146,16 @@ def _worth(question: str, rivals: Sequence[Cause], facts: Facts) -> float:
                 worth += DISJOINT
             elif one != other:
                 worth += HALF
-    return worth
+    return worth + _worth_against(question, rivals)
+
+
+def _worth_against(question: str, rivals: Sequence[Cause]) -> float:
+    """What a question is worth because an answer to it would contradict one of several."""
+    if len(rivals) < 2:
+        return 0.0
+    return sum(
+        HALF for cause in rivals for key in cause.contradicted_by if key.split(".")[0] == question
+    )
 
 
 def _rivals(in_play: Sequence[Cause], facts: Facts) -> list[Cause]:

@@ -146,6 +146,10 @@ def word_of(number: int, errors: Sequence[QueuedError], evidence: dict[str, Any]
     """The word for an errno of connect(2), with the ICMP errors that came before it."""
     if number == 0:
         return "open"
+    if number == errno.ECONNRESET:
+        # A SYN is refused (ECONNREFUSED); only what was open can be reset, here before we have looked at it
+        evidence["reset_at_once"] = True
+        return "open"
     told = [error for error in errors if error.origin in ("icmp", "icmp6")]
     if not told:
         info = evidence.get("tcp_info") or {}

@@ -13,8 +13,8 @@ MAX_WORDS_CHARACTERS: Final = 400
 MAX_QUOTED_BYTES: Final = 8_192
 """Of a page; its message stands at its beginning, and a hostile one must not take our time."""
 
-AT_ONCE_SECONDS: Final = 0.6
-"""Faster than any timeout that somebody has set: an answer, not the end of a wait."""
+AT_ONCE_SECONDS: Final = 1.5
+"""Faster than any timeout in use; slower than a busy proxy, or a SYN that was repeated (1 s, RFC 6298)."""
 
 _SQUID_ERRNO: Final = {
     "111": "gateway-refused", "110": "gateway-timed-out", "113": "gateway-unreachable",

@@ -54,7 +54,8 @@ LAYERS = (
     {"desk"},
     {"proxy"},
     {"admin", "demo", "exporter", "proxy_answers", "server_answers", "testbed", "toxiproxy_api"},
-    {"commands", "load", "pytest_plugin"},
+    {"commands", "lab", "load", "pytest_plugin"},
+    {"__main__"},
 )
 """A module imports from the rows above its own only."""
 

@@ -15,6 +15,8 @@ WORDS = {
     "lost": "bytes sent before the proxy's answer are lost",
 }
 
+LEAST_SECONDS, LONGER = 0.5, 5.0
+
 
 @check("early-bytes", WORDS, needs={"ping": "answered"}, routes=("proxy",))
 async def early_bytes(trip: Trip) -> Finding:
@@ -27,8 +29,10 @@ async def early_bytes(trip: Trip) -> Finding:
     connection = PacketConnection(Direction.CLIENT, trip.key)
     head = f"CONNECT {trip.route.target} HTTP/1.1\r\nHost: {trip.route.target}\r\n\r\n".encode("ascii")
     got = b""
+    # The same steps as the ping's; who loses the bytes would have us wait for ever
+    patience = min(max(LEAST_SECONDS, LONGER * trip.answered_seconds), trip.patience.reply)
     try:
-        async with asyncio.timeout(trip.patience.reply):
+        async with asyncio.timeout(patience):
             await stream.write(head + connection.send(Packet.ping()))
             while b"\r\n\r\n" not in got:
                 got += await _more(stream)

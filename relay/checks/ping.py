@@ -35,13 +35,15 @@ OPEN = {"connect": "open"}
 async def ping(trip: Trip) -> Finding:
     """Is the empty packet answered?"""
     try:
-        return await _ping(trip)
+        return await _ping(trip, time.monotonic())
     except NoConnection as error:
         return found("ping", "no-connection", f"{trip.route.target}: {error}")
+    except ConnectionResetError:
+        evidence = {"acked": False, "again": False, "speed": "at-once", **_seen(bytearray())}
+        return found("ping", "reset", _words(trip, "reset", evidence), **evidence)
 
 
-async def _ping(trip: Trip) -> Finding:
-    began = time.monotonic()
+async def _ping(trip: Trip, began: float) -> Finding:
     trace = Trace(trip.patience.tunnel)
     async with trip.stream(trace=trace) as stream:
         opened = time.monotonic()
@@ -51,6 +53,8 @@ async def _ping(trip: Trip) -> Finding:
         info = full_tcp_info(sock)
         icmp = [error.as_dict() for error in queued_errors(sock)]
     seconds = time.monotonic() - opened
+    trip.ended_seconds = seconds if word in ("closed", "reset") else 0.0
+    trip.answered_seconds = seconds + opened - began if word == "answered" else 0.0
     evidence |= {
         "open_milliseconds": round((opened - began) * 1000, 3),
         "milliseconds": round(seconds * 1000, 3),

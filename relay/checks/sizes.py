@@ -9,7 +9,7 @@ from typing import Any
 from protocol.packet import Packet, sink_reply, source_bytes
 from relay.check import Trip, check, found
 from relay.evidence import full_tcp_info
-from relay.failure import RelayError
+from relay.failure import Reason, RelayError
 from relay.finding import Finding
 from relay.packet_stream import PacketStream
 
@@ -17,8 +17,13 @@ WORDS = {
     "all": "small and large packets pass both ways",
     "up-stalls": "large packets do not arrive at the server",
     "down-stalls": "large packets do not come back from the server",
+    "changed": "packets of a certain size are changed on the way",
     "cut": "the connection breaks at a certain size",
 }
+_OTHER_ANSWER = "another answer came"
+_CHANGED = (_OTHER_ANSWER, str(Reason.SEAL_BROKEN))
+"""The server could not open what it got, or we could not."""
+
 SIZES = (200, 1_300, 9_000, 120_000)
 """In one segment; just below what Ethernet carries; several segments; more than one window."""
 
@@ -48,6 +53,9 @@ async def sizes(trip: Trip) -> Finding:
             words = f"{WORDS[f'{way}-stalls']}: {end['passed_bytes']} bytes pass, {end['tried_bytes']} do not"
             return found("sizes", f"{way}-stalls", words, **evidence)
     for end in (up, down):
+        if end["ended"] in _CHANGED:
+            words = f"{WORDS['changed']}: {end['tried_bytes']} bytes ({end['ended']})"
+            return found("sizes", "changed", words, **evidence)
         if end["ended"] != "passed":
             return found(
                 "sizes", "cut", f"{WORDS['cut']}: {end['tried_bytes']} bytes ({end['ended']})", **evidence
@@ -79,7 +87,7 @@ async def _sweep(trip: Trip, *, up: bool) -> dict[str, Any]:
                     end["tried_bytes"] = size
                     began = time.monotonic()
                     if not await pass_one(packets, size, up=up):
-                        end["ended"] = "another answer came"
+                        end["ended"] = _OTHER_ANSWER
                         return end
                     end["passed_bytes"] = size
                     end["bytes_per_second"] = round(size / max(time.monotonic() - began, 1e-6))

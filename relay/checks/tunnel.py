@@ -148,7 +148,7 @@ def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tup
         word = _BY_REASON.get(failure.reason, "closed")
         if failure.stage is Stage.TLS and word not in ("tls-untrusted", "tls-failed"):
             word = "tls-failed"
-        if failure.stage in (Stage.RESOLVE, Stage.CONNECT):
+        if hop > 0 and failure.stage in (Stage.RESOLVE, Stage.CONNECT):
             word = "next-hop"
         return word, failure.sentence, evidence
     reading = _reading(error, trip.route.hops[hop].socks)

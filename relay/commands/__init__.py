@@ -15,6 +15,7 @@ COMMANDS = {
     "route": "tell which proxy a target is reached through, and the rule that says so",
     "tunnel": "a local port, or stdin and stdout, that leads to a target through proxies",
     "check": "say what stops the traffic, who can mend it, and what to send to them",
+    "lab": "networks that are really broken, to try `relay check` on (Linux)",
     "report": "show a saved report of check in another form, or what changed between two",
     "exporter": "probe paths when Prometheus asks, and name what stops them",
     "suite": "check a matrix of paths, each against what is expected of it",

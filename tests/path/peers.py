@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.lab.programs.squid import SPARE
 from tests.path.real import (
     Daemon,
     RelayCommand,
@@ -85,17 +86,11 @@ def squid(
             f"access_log stdio:{place}/access.log logformat=relay",
             f"cache_log {place}/cache.log",
             f"coredump_dir {place}",
-            "pid_filename none",
-            "netdb_filename none",
-            "pinger_enable off",
-            "cache deny all",
-            "cache_mem 1 MB",
-            "max_filedescriptors 1024",
+            *SPARE,
             # Nothing answers there, so every name fails, and soon
             "dns_nameservers 127.0.0.1",
             "dns_timeout 1 second",
             "dns_retransmit_interval 200 milliseconds",
-            "shutdown_lifetime 0 seconds",
             *more,
         ]
         (place / "squid.conf").write_text("\n".join(lines) + "\n")

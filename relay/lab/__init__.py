@@ -1,0 +1,1 @@
+"""The lab: networks that are really broken, in namespaces of this machine, each with its verdict."""
