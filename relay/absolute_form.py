@@ -13,12 +13,12 @@ from relay.fields import local_reply, names_us
 from relay.refusal import unreachable, went_in_a_circle
 from relay.refused import Refused
 from relay.route import Endpoint
-from relay.stream import SocketStream
+from relay.stream import Stream
 
 # Origins think before they answer; squid waits 15 minutes, most clients give up after one.
 ANSWER_SECONDS = 60.0
 
-Dial = Callable[[Endpoint], Awaitable[SocketStream]]
+Dial = Callable[[Endpoint], Awaitable[Stream]]
 
 
 async def forward(

@@ -12,8 +12,8 @@ from relay.absolute_form import forward
 from relay.client_request import ClientRequest
 from relay.connect_tunnel import Tunnel
 from relay.data_plane import DataPlane
-from relay.dial import reset_socket
 from relay.dialler import Dialler
+from relay.doorman import Doorman
 from relay.exchange import Forwarded
 from relay.failure import RelayError
 from relay.fault_plan import Binder, bound
@@ -27,8 +27,7 @@ from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_
 from relay.refusal import Refusal, unreachable, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
-from relay.stream import SocketStream
-from relay.turned_away import TurnedAway
+from relay.stream import SocketStream, Stream
 
 
 class Answering:
@@ -52,7 +51,7 @@ class Answering:
         self._outcomes = outcomes
         self._via = via
         self.plane = DataPlane()
-        self._turned_away: set[TurnedAway] = set()
+        self.doorman = Doorman(keeper, outcomes, persona)
 
     @property
     def is_plain(self) -> bool:
@@ -67,29 +66,12 @@ class Answering:
     async def aclose(self) -> None:
         """Reset every tunnel, and every connection that is being closed."""
         self.is_stopping = True
-        for turned in list(self._turned_away):
-            turned.abort()
+        self.doorman.abort()
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.plane.aclose()
-
-    def enter(self, peer: str, transport: asyncio.BaseTransport) -> bool:
-        """Let a connection in, or turn it away with the reason."""
-        refusal = self._keeper.door.refuses_connection(peer)
-        if refusal is None:
-            self._keeper.door.take(peer)
-            return True
-        if self._outcomes.metrics is not None:
-            self._outcomes.metrics.turned_away += 1
-        self._outcomes.ended(Asking(peer), int(refusal.status), "refused", refusal=refusal)
-        TurnedAway(transport, reply_to(refusal, self.persona), self._turned_away)
-        return False
-
-    def leave(self, peer: str) -> None:
-        """A connection that was let in has ended, or somebody else has its socket now."""
-        self._keeper.door.give_back(peer)
 
     async def answer(self, request: ClientRequest) -> bool:
         """Answer one request; return whether its connection goes on."""
@@ -135,7 +117,7 @@ class Answering:
         # The connection may go on behind a refusal, also of the target's: its socket is taken after the dial
         is_dialled_first = self.persona is not None and not (faults is not None and faults.changes_answer)
         try:
-            sock, early, dial = await take_over(
+            client, dial = await take_over(
                 request, target, self._dial_for(asking, refuses_at), is_dialled_first
             )
         except BaseException:
@@ -143,12 +125,12 @@ class Answering:
             raise
 
         def if_never_run() -> None:
-            reset_socket(sock)
+            client.reset()
             if tunnel in self.tunnels:
                 self._tunnel_ended(tunnel)
 
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        self._begin(tunnel.run(sock, early, dial, self.plane, faults), if_never_run)
+        self._begin(tunnel.run(client, dial, self.plane, faults), if_never_run)
 
     def opening(self, asking: Asking, target: Endpoint) -> Tunnel:
         """Count a tunnel that is being dialled; its own `on_end` ends it."""
@@ -160,18 +142,20 @@ class Answering:
     def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
         """Tell the client of a tunnel, whose socket is ours to close, that its target was not reached."""
 
+        client = SocketStream(sock)
+
         def if_never_run() -> None:
-            reset_socket(sock)
+            client.reset()
             self._tunnel_ended(tunnel)
 
-        self._begin(tunnel.refuse(sock, unreachable(error)), if_never_run)
+        self._begin(tunnel.refuse(client, unreachable(error)), if_never_run)
 
     def _dial_for(
         self, asking: Asking, refuses_at: RefusesAt | None
-    ) -> Callable[[Endpoint], Coroutine[Any, Any, SocketStream]]:
+    ) -> Callable[[Endpoint], Coroutine[Any, Any, Stream]]:
         outcomes = self._outcomes
 
-        async def dial(target: Endpoint) -> SocketStream:
+        async def dial(target: Endpoint) -> Stream:
             began_seconds = time.monotonic()
             stream = await self.dialler.dial(target, refuses_at)
             if outcomes.metrics is not None:
@@ -253,13 +237,13 @@ class Answering:
         """Send the last bytes and close in the background; False when the client has gone."""
         door = self._keeper.door
         with contextlib.suppress(ConnectionError):
-            sock, _ = await request.take_over()
+            client = await request.take_over()
             door.take(request.peer)
 
             def if_never_run() -> None:
-                reset_socket(sock)
+                client.reset()
 
-            self._begin(linger_close(sock, reply), if_never_run, lambda: door.give_back(request.peer))
+            self._begin(linger_close(client, reply), if_never_run, lambda: door.give_back(request.peer))
             return True
         return False
 

@@ -18,12 +18,14 @@ Log = Callable[[Entry], None]
 class Asking:
     """One request as log and metrics name it.
 
+    certificate: the subject of the client's.
     user: who has logged in. reached: the target's address. details: of the head, where a log wants them.
     """
 
     client: str
     method: str = "-"
     target: str = "-"
+    certificate: str = ""
     user: str | None = None
     reached: str = ""
     details: dict[str, str] = field(default_factory=dict)
@@ -42,8 +44,8 @@ class Outcomes:
         """What is known of a request when it comes."""
         line = request.line
         if line is None:
-            return Asking(request.peer)
-        asking = Asking(request.peer, line.method, line.target)
+            return Asking(request.peer, certificate=request.certificate)
+        asking = Asking(request.peer, line.method, line.target, request.certificate)
         if self.has_details:
             asking.details = _details(request)
         return asking
@@ -67,6 +69,8 @@ class Outcomes:
         }  # fmt: skip
         if refusal is not None:
             entry |= {"error": refusal.error, "words": refusal.words}
+        if asking.certificate:
+            entry["certificate"] = asking.certificate
         if asking.user is not None:
             entry["user"] = asking.user
         if self.has_details:

@@ -95,9 +95,9 @@ class SocketStream:
 
 
 class TlsStream:
-    """A Stream inside TLS on any other Stream."""
+    """A Stream inside TLS on any other Stream. Args: server_hostname: None: we are the server."""
 
-    def __init__(self, below: Stream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(self, below: Stream, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._below = below
         self._core = TlsCore(context, server_hostname)
         self._unread = b""
@@ -120,6 +120,11 @@ class TlsStream:
     def alpn(self) -> str | None:
         """What ALPN has settled on, after the handshake."""
         return self._core.alpn
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate (DER), after the handshake; None when it has shown none."""
+        return self._core.peer_certificate
 
     async def read(self, limit_bytes: int = CHUNK_BYTES) -> bytes:
         if not self._unread:

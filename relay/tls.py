@@ -63,12 +63,18 @@ def _system_context() -> ssl.SSLContext:
 
 
 class TlsCore:
-    """Ciphertext in, plaintext out, and back. Calls are short and never wait; threads may share it."""
+    """Ciphertext in, plaintext out, and back. Calls are short and never wait; threads may share it.
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str) -> None:
+    Args: server_hostname: whom we speak with; None: we are the server.
+    """
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing,
+            server_side=server_hostname is None, server_hostname=server_hostname,
+        )  # fmt: skip
         # An SSL object must not be used by two threads at once, and a tunnel reads while it writes.
         self._lock = Lock()
         self.ended_without_close_notify = False
@@ -89,6 +95,11 @@ class TlsCore:
     def alpn(self) -> str | None:
         """What ALPN has settled on, after the handshake; None when the peer does not know it."""
         return self._tls.selected_alpn_protocol()
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate (DER), after the handshake; None when it has shown none."""
+        return self._tls.getpeercert(binary_form=True)
 
     def receive_data(self, data: bytes) -> None:
         """Take ciphertext from the peer; b"" says that it has ended."""

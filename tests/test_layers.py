@@ -15,27 +15,27 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding", "journal",
-     "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end", "questions",
-     "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+    {"answered", "aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding",
+     "journal", "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end",
+     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
      "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "toml_table", "trace",
-     "turned_away"},
+     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "throwaway_ca",
+     "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
      "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "users"},
+     "stdio", "stream_transport", "users"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "accounts", "client_logins", "fault_rule"},
     {"fault_plan", "logins", "persona", "route", "toxics"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
-     "reports"},
-    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "pac",
-     "request_head", "toxic_proxy", "workers"},
+     "reports", "tls_listen"},
+    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "listener",
+     "pac", "request_head", "toxic_proxy", "workers"},
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "request_body", "walk"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
@@ -43,16 +43,18 @@ LAYERS = (
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},
     {"absolute_form", "gatekeeper", "profile", "survey"},
+    {"doorman"},
     {"answering"},
     # What a command starts.
-    {"desk"},
+    {"desk", "reception"},
+    {"front"},
     {"proxy"},
     {"admin", "demo", "toxiproxy_api"},
     {"commands"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"admin", "c_parser", "takeover", "toxiproxy_api"}
+AIOHTTP_MODULES = {"admin", "answered", "c_parser", "takeover", "toxiproxy_api"}
 """The proxy's side; every other command starts without aiohttp."""
 
 NOT_BYTES = {
