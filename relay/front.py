@@ -11,6 +11,7 @@ from relay.listener import Bound, Listener, open_listeners
 from relay.listening import BACKLOG, accept_no_more, bound_endpoint, listen_on
 from relay.reception import Reception
 from relay.route import Endpoint
+from relay.tls_listen import server_context
 from relay.vanished import notice_vanished
 
 if TYPE_CHECKING:
@@ -94,6 +95,20 @@ class Front:
         # What has been accepted becomes a connection within a few turns, before its server may be closed
         await asyncio.sleep(0.01)
         self._close_listeners()
+
+    def renew(self, listeners: Sequence[Listener]) -> None:
+        """Read the certificates again; a throw-away one stays. Raises: SettingsError."""
+        known = [one.listener for one in self.bound]
+        found = [
+            server_context(listener.tls, listener.on)
+            for listener in known
+            if listener.tls is not None and listener.tls.certificate is not None and listener in listeners
+        ]
+        fresh = iter(found)
+        for one in self.bound:
+            tls = one.listener.tls
+            if tls is not None and tls.certificate is not None and one.listener in listeners:
+                one.context = next(fresh)
 
     def end_silent(self) -> None:
         """Close the connections that have not sent anything."""

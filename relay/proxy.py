@@ -174,6 +174,13 @@ class ConnectProxy:
         self._dialler.access = self._keeper.access
         self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
 
+    def renew(self, listeners: Sequence[Listener]) -> None:
+        """Show the certificates that the files of these listeners have now, to those who come from now on.
+
+        Raises: SettingsError; then all stays as it was.
+        """
+        self._front.renew(listeners)
+
     async def dial(self, target: Endpoint, peer: str) -> SocketStream:
         """Reach a target, if the policy lets `peer` without a login. Raises: RelayError, Refused."""
         return await self._dialler.dial(target, self._keeper.check_target(target, peer))

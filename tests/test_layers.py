@@ -35,10 +35,10 @@ LAYERS = (
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports", "tls_listen"},
     {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "listener",
-     "pac", "request_head", "toxic_proxy", "workers"},
+     "pac", "request_head", "toxic_proxy"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "request_body", "walk"},
-    {"access", "blocking", "express", "reply_head", "request_gate", "tunnel"},
+    {"access_rule", "fields", "request_body", "walk", "workers"},
+    {"access", "blocking", "express", "profile_listeners", "reply_head", "request_gate", "tunnel"},
     {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
     {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
      "takeover"},

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from relay.access_ports import parse_ports
+from relay.commands.listener_options import add_listener_options, listeners_of
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
 from relay.commands.proxy_faults import add_fault_options, rules_of
 from relay.commands.proxy_persona import add_persona_option, persona_of
@@ -35,6 +36,7 @@ def profile_of(options: argparse.Namespace) -> Profile:
     log = AccessLog(options.access_log or profile.log.file, options.log_format or profile.log.format)
     return replace(
         profile, listen=_listen(options, profile.listen), access=access, limits=limits, log=log,
+        listeners=(*profile.listeners, *listeners_of(options)),
         faults=(*profile.faults, *rules_of(options)), persona=persona_of(options) or profile.persona,
     )  # fmt: skip
 
@@ -46,7 +48,10 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
         raise SettingsError(f"{what}: {via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
     admin = _admin(options.admin) if options.admin is not None else listen.admin
     grace_seconds = listen.grace_seconds if options.grace is None else options.grace
-    on = listen_of(options.listen, None) if options.listen else listen.on
+    on = listen.on
+    if options.listen:
+        # Behind a load balancer they are no plain ones (relay.commands.listener_options)
+        on = () if options.accept_proxy_protocol else listen_of(options.listen, None)
     return Listen(on, via, admin, grace_seconds)
 
 
@@ -102,6 +107,7 @@ def proxy_parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    add_listener_options(parser)
     add_persona_option(parser)
     add_fault_options(parser)
     return parser
