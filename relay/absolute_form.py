@@ -10,15 +10,15 @@ from relay.client_request import ClientRequest
 from relay.exchange import Exchange, Forwarded
 from relay.failure import RelayError
 from relay.fields import local_reply, names_us
+from relay.outbound import Reached
 from relay.refusal import unreachable, went_in_a_circle
 from relay.refused import Refused
 from relay.route import Endpoint
-from relay.stream import Stream
 
 # Origins think before they answer; squid waits 15 minutes, most clients give up after one.
 ANSWER_SECONDS = 60.0
 
-Dial = Callable[[Endpoint], Awaitable[Stream]]
+Dial = Callable[[Endpoint], Awaitable[Reached]]
 
 
 async def forward(
@@ -41,10 +41,10 @@ async def forward(
     target = head.to
     assert isinstance(target, AbsoluteTarget)
     try:
-        origin = await dial(target.endpoint)
+        way = await dial(target.endpoint)
     except RelayError as error:
         raise Refused(unreachable(error)) from error
     try:
-        await Exchange(request, origin, target, via, answer_seconds, done).run()
+        await Exchange(request, way, target, via, answer_seconds, done).run()
     finally:
-        await origin.aclose()
+        await way.stream.aclose()

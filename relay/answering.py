@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from relay.absolute_form import forward
 from relay.client_request import ClientRequest
@@ -21,6 +21,7 @@ from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.gatekeeper import Gatekeeper, RefusesAt
 from relay.login_gate import StepRefused
+from relay.outbound import Asker, Outbound, Reached, Ways, via_of
 from relay.outcomes import Asking, Outcomes
 from relay.persona import Persona
 from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
@@ -29,17 +30,19 @@ from relay.refused import Refused, linger_close
 from relay.route import Endpoint
 from relay.stream import SocketStream, Stream
 
+Way = TypeVar("Way", Stream, Reached)
+
 
 class Answering:
     """Answers for one proxy.
 
     Args: keeper: lets requests in. outcomes: told how each ended. via: our name in Via fields.
-          faults: of tunnels that open. persona: whose words and habits it has.
+          faults: of tunnels that open. persona: whose words and habits it has. ways: to targets.
     """
 
     def __init__(
         self, keeper: Gatekeeper, outcomes: Outcomes, via: str, faults: Binder | None = None,
-        persona: Persona | None = None,
+        persona: Persona | None = None, ways: Ways | None = None,
     ) -> None:  # fmt: skip
         self.tunnels: dict[Tunnel, Asking] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -50,18 +53,25 @@ class Answering:
         self._keeper = keeper
         self._outcomes = outcomes
         self._via = via
+        self.ways = ways or Ways()
         self.plane = DataPlane()
         self.doorman = Doorman(keeper, outcomes, persona)
 
     @property
     def is_plain(self) -> bool:
         """Whether a tunnel may open without our seeing its request: faults and personas want to see each."""
-        return self._keeper.is_plain and self.faults is None and self.persona is None
+        is_direct = not self.ways.upstreams and not self.ways.headers
+        return self._keeper.is_plain and self.faults is None and self.persona is None and is_direct
 
     def begin(self, dialler: Dialler) -> None:
         """Answer from now on. The dialler knows the listeners, which are bound late."""
         self.is_stopping = self.is_draining = False
         self.dialler = dialler
+        self.outbound = Outbound(dialler, self.ways)
+
+    def lead(self, ways: Ways) -> None:
+        """Take these ways to targets from now on."""
+        self.outbound.ways = self.ways = ways
 
     async def aclose(self) -> None:
         """Reset every tunnel, and every connection that is being closed."""
@@ -117,9 +127,8 @@ class Answering:
         # The connection may go on behind a refusal, also of the target's: its socket is taken after the dial
         is_dialled_first = self.persona is not None and not (faults is not None and faults.changes_answer)
         try:
-            client, dial = await take_over(
-                request, target, self._dial_for(asking, refuses_at), is_dialled_first
-            )
+            dial_for = self._dial_for(request, asking, refuses_at, self.outbound.open)
+            client, dial = await take_over(request, target, dial_for, is_dialled_first)
         except BaseException:
             self._forget(tunnel)
             raise
@@ -151,19 +160,23 @@ class Answering:
         self._begin(tunnel.refuse(client, unreachable(error)), if_never_run)
 
     def _dial_for(
-        self, asking: Asking, refuses_at: RefusesAt | None
-    ) -> Callable[[Endpoint], Coroutine[Any, Any, Stream]]:
+        self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None,
+        open_way: Callable[[Endpoint, Asker], Awaitable[Way]],
+    ) -> Callable[[Endpoint], Coroutine[Any, Any, Way]]:  # fmt: skip
         outcomes = self._outcomes
+        asker = Asker(request.peer, via_of(request.head, self._via), refuses_at)
 
-        async def dial(target: Endpoint) -> Stream:
+        async def dial(target: Endpoint) -> Way:
             began_seconds = time.monotonic()
-            stream = await self.dialler.dial(target, refuses_at)
+            if (parent := self.outbound.parent_of(target)) is not None:
+                asking.upstream = parent.name
+            way = await open_way(target, asker)
             if outcomes.metrics is not None:
                 outcomes.metrics.dials.see(time.monotonic() - began_seconds)
             if outcomes.has_details:
                 with contextlib.suppress(OSError):
-                    asking.reached = str(stream.fileno_socket().getpeername()[0])
-            return stream
+                    asking.reached = str(way.fileno_socket().getpeername()[0])
+            return way
 
         return dial
 
@@ -186,8 +199,9 @@ class Answering:
 
         try:
             await forward(
-                request, done, dial=self._dial_for(asking, refuses_at), via=self._via,
-                answer_seconds=self._keeper.door.limits.answer_timeout_seconds,
+                request, done,
+                dial=self._dial_for(request, asking, refuses_at, self.outbound.open_for_request),
+                via=self._via, answer_seconds=self._keeper.door.limits.answer_timeout_seconds,
             )  # fmt: skip
         except ConnectionError:
             done.ended, done.keep_alive = "client-reset", False

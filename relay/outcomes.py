@@ -19,7 +19,9 @@ class Asking:
     """One request as log and metrics name it.
 
     certificate: the subject of the client's.
-    user: who has logged in. reached: the target's address. details: of the head, where a log wants them.
+    user: who has logged in.
+    upstream: the parents it went through. reached: the target's address.
+    details: of the head, where a log wants them.
     """
 
     client: str
@@ -27,6 +29,7 @@ class Asking:
     target: str = "-"
     certificate: str = ""
     user: str | None = None
+    upstream: str = ""
     reached: str = ""
     details: dict[str, str] = field(default_factory=dict)
     began_seconds: float = field(default_factory=time.monotonic)
@@ -71,6 +74,8 @@ class Outcomes:
             entry |= {"error": refusal.error, "words": refusal.words}
         if asking.certificate:
             entry["certificate"] = asking.certificate
+        if asking.upstream:
+            entry["upstream"] = asking.upstream
         if asking.user is not None:
             entry["user"] = asking.user
         if self.has_details:

@@ -20,6 +20,7 @@ from relay.logins import LOGINS
 from relay.persona import Persona, load
 from relay.profile_access import read_access
 from relay.profile_listeners import read_listeners
+from relay.profile_upstreams import read_headers, read_upstreams
 from relay.route import Endpoint
 from relay.toml_table import (
     Between,
@@ -32,6 +33,7 @@ from relay.toml_table import (
     show,
     subtable,
 )
+from relay.upstream import TargetHeader, Upstream
 from relay.users import read_users
 
 MAX_FAULTS = 100
@@ -74,11 +76,13 @@ class Profile:
     faults: tuple[FaultRule, ...] = ()
     persona: Persona | None = None
     listeners: tuple[Listener, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    headers: tuple[TargetHeader, ...] = ()
 
     @property
     def plain(self) -> tuple[Endpoint, ...]:
         """Where to listen in plain TCP."""
-        usual = () if self.listeners else DEFAULT_LISTEN
+        usual: tuple[Endpoint, ...] = () if self.listeners else DEFAULT_LISTEN
         return usual if self.listen.on is None else self.listen.on
 
     @property
@@ -177,6 +181,8 @@ OTHERS: dict[str, tuple[str, Callable[[Any, str, Path], Any]]] = {
     "fault": ("faults", _read_faults),
     "listener": ("listeners", read_listeners),
     "persona": ("persona", _read_persona),
+    "proxy_protocol": ("headers", read_headers),
+    "upstream": ("upstreams", read_upstreams),
 }
 
 

@@ -24,13 +24,14 @@ from relay.listener import Bound, Listener
 from relay.listening import is_public
 from relay.login_gate import Login
 from relay.metrics import Metrics, Snapshot
+from relay.outbound import Asker, Ways
 from relay.outcomes import Asking, Log, Outcomes
 from relay.persona import Persona
 from relay.persona_gate import PersonaGate
 from relay.reception import Reception
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE
-from relay.stream import SocketStream
+from relay.stream import Stream
 from relay.takeover import RawServer
 
 PROXY_PORT = 3128
@@ -55,6 +56,7 @@ class ConnectProxy:
         sockets: listen on these, bound already, instead of binding `listen`; ours to close.
         listeners: more of them: with TLS, on Unix sockets, behind load balancers.
         bound: those of `listeners`, open already; ours to close.
+        ways: parent proxies, and PROXY protocol headers, by target.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class ConnectProxy:
         sockets: Sequence[socket.socket] | None = None,
         listeners: Sequence[Listener] = (),
         bound: Sequence[Bound] | None = None,
+        ways: Ways | None = None,
     ) -> None:
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._is_public = any(map(is_public, listen)) or any(one.is_public for one in listeners)
@@ -94,7 +97,7 @@ class ConnectProxy:
         self._front = Front(tuple(listen), sockets, tuple(listeners), bound)
         self._own = tuple(own)
         self._server: RawServer | None = None
-        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona)
+        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona, ways)
 
     def _completed(self, access: Access) -> Access:
         if access.allow_local is not None:
@@ -163,14 +166,18 @@ class ConnectProxy:
             "is_draining": self.is_draining,
         }  # fmt: skip
 
-    async def change(self, access: Access, limits: Limits, login: Login | None) -> None:
-        """Go on with another policy, limits and users; open tunnels stay as they are.
+    async def change(
+        self, access: Access, limits: Limits, login: Login | None, ways: Ways | None = None
+    ) -> None:
+        """Go on with another policy, limits, users and ways; open tunnels stay as they are.
 
         The listeners stay as well, and the head timeout, which belongs to them. A connection that has sent
         nothing counts for a limit that is new only when it has sent something.
         """
         self.limits = limits
         await self._keeper.change(self._completed(access), limits, login)
+        if ways is not None:
+            self._answering.lead(ways)
         self._dialler.access = self._keeper.access
         self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
 
@@ -181,9 +188,10 @@ class ConnectProxy:
         """
         self._front.renew(listeners)
 
-    async def dial(self, target: Endpoint, peer: str) -> SocketStream:
+    async def dial(self, target: Endpoint, peer: str) -> Stream:
         """Reach a target, if the policy lets `peer` without a login. Raises: RelayError, Refused."""
-        return await self._dialler.dial(target, self._keeper.check_target(target, peer))
+        asker = Asker(peer, f"1.1 {self.via}", self._keeper.check_target(target, peer))
+        return await self._answering.outbound.open(target, asker)
 
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""

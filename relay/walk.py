@@ -52,7 +52,7 @@ def walk(route: Route, trace: Trace) -> Walk:
         hops = route.ways[-left]
         trace.hops = len(hops)
         try:
-            yield from _walk_one(Route(route.target, hops), trace, left)
+            yield from _walk_one(Route(route.target, hops, fields=route.fields), trace, left)
         except RelayError as error:
             failure = error.failure
             if left == 1 or failure.hop not in (0, None) or failure.stage not in _NOT_REACHED:
@@ -64,7 +64,7 @@ def walk(route: Route, trace: Trace) -> Walk:
 
 def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
     targets = [*(hop.endpoint for hop in route.hops), route.target][1:]
-    shakes = [_shake(hop, target) for hop, target in zip(route.hops, targets, strict=True)]
+    shakes = [_shake(hop, target, route.fields) for hop, target in zip(route.hops, targets, strict=True)]
     while True:
         yield from dial(route, trace, ways_left)
         for index, (hop, target, shake) in enumerate(zip(route.hops, targets, shakes, strict=True)):
@@ -98,7 +98,9 @@ def _carrier(index: int, hop: Hop, trace: Trace) -> Generator[Command, Any, Carr
     return PlainCarrier()
 
 
-def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
+def _shake(
+    hop: Hop, target: Endpoint, fields: tuple[tuple[str, str], ...]
+) -> "ConnectHandshake | None":
     """None: the hop does not speak HTTP."""
     if hop.socks is not None:
         return None
@@ -113,7 +115,9 @@ def _shake(hop: Hop, target: Endpoint) -> "ConnectHandshake | None":
         host=hop.endpoint.host,
         is_address=hop.endpoint.is_literal,
     )
-    return ConnectHandshake(str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True)
+    return ConnectHandshake(
+        str(target), schemes=schemes, headers=fields, user_agent=USER_AGENT, defers_logins=True
+    )
 
 
 def _pass(

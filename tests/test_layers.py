@@ -38,11 +38,13 @@ LAYERS = (
      "pac", "request_head", "toxic_proxy"},
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "request_body", "walk", "workers"},
-    {"access", "blocking", "express", "profile_listeners", "reply_head", "request_gate", "tunnel"},
+    {"access", "blocking", "express", "profile_listeners", "reply_head", "request_gate", "tunnel",
+     "upstream"},
     {"check", "client_request", "dialler", "forward", "framework_client", "persona_gate", "ping"},
-    {"admission", "checks", "exchange", "login_gate", "outcomes", "persona_way", "profile_access",
-     "takeover"},
-    {"absolute_form", "gatekeeper", "profile", "survey"},
+    {"admission", "checks", "login_gate", "outcomes", "persona_way",
+     "profile_access", "takeover"},
+    {"exchange", "outbound"},
+    {"absolute_form", "gatekeeper", "profile", "profile_upstreams", "survey"},
     {"doorman"},
     {"answering"},
     # What a command starts.

@@ -16,6 +16,7 @@ from relay.fault_plan import FaultPlan
 from relay.listener import Bound
 from relay.log_format import WITH_DETAILS
 from relay.metrics import Metrics
+from relay.outbound import Ways
 from relay.profile import Profile
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
@@ -77,6 +78,7 @@ class ProxyService:
             sockets=ties.sockets,
             listeners=profile.listeners,
             bound=ties.more,
+            ways=Ways(profile.upstreams, profile.headers),
         )
 
     @property
@@ -128,7 +130,8 @@ class ProxyService:
             self._count("failed")
             say(self._program, f"not reloaded, all stays as it was: {error}")
             return
-        await self.proxy.change(profile.access, profile.limits, profile.login)
+        ways = Ways(profile.upstreams, profile.headers)
+        await self.proxy.change(profile.access, profile.limits, profile.login, ways)
         self.proxy.renew(profile.listeners)
         self._count("done")
         if self._ties.sockets is None:

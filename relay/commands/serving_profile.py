@@ -13,7 +13,8 @@ from relay.commands.proxy_persona import add_persona_option, persona_of
 from relay.failure import SettingsError
 from relay.log_format import FORMATS
 from relay.profile import DEFAULT_LISTEN, AccessLog, Listen, Profile, read_profile
-from relay.route import Endpoint
+from relay.route import Endpoint, Hop
+from relay.upstream import Upstream
 from relay.workers import MAX_WORKERS
 
 # RFC 9110 section 7.6.3: received-by is a host or a pseudonym, which is a token
@@ -37,6 +38,7 @@ def profile_of(options: argparse.Namespace) -> Profile:
     return replace(
         profile, listen=_listen(options, profile.listen), access=access, limits=limits, log=log,
         listeners=(*profile.listeners, *listeners_of(options)),
+        upstreams=(*profile.upstreams, *_upstreams(options)),
         faults=(*profile.faults, *rules_of(options)), persona=persona_of(options) or profile.persona,
     )  # fmt: skip
 
@@ -53,6 +55,11 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
         # Behind a load balancer they are no plain ones (relay.commands.listener_options)
         on = () if options.accept_proxy_protocol else listen_of(options.listen, None)
     return Listen(on, via, admin, grace_seconds)
+
+
+def _upstreams(options: argparse.Namespace) -> tuple[Upstream, ...]:
+    hops = tuple(Hop.parse(url, "--upstream") for url in options.upstream)
+    return (Upstream(hops),) if hops else ()
 
 
 def _admin(text: str) -> Endpoint:
@@ -107,6 +114,11 @@ def proxy_parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    parser.add_argument(
+        "--upstream", action="append", default=[], metavar="URL",
+        help="a parent proxy for all targets: http://, https://, socks5h://, socks5://, socks4a://, "
+        "socks4://; repeat for a chain, nearest first ([[upstream]] of a profile chooses by target)",
+    )  # fmt: skip
     add_listener_options(parser)
     add_persona_option(parser)
     add_fault_options(parser)

@@ -1,4 +1,4 @@
-"""`relay proxy` with TLS and Unix listeners: from a profile or by options, with workers, read again on SIGHUP."""
+"""`relay proxy` with TLS and Unix listeners: from a profile or by options, with workers, read again."""
 
 import re
 import signal
