@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,7 @@ from relay.outbound import Asker, Ways
 from relay.outcomes import Asking, Log, Outcomes
 from relay.persona import Persona
 from relay.persona_gate import PersonaGate
-from relay.reception import Reception
+from relay.reception import Http2, Reception
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE
 from relay.stream import Stream
@@ -214,7 +215,8 @@ class ConnectProxy:
             )  # fmt: skip
 
         def reception(bound: Sequence[Bound]) -> Reception:
-            return Reception(bound, server, answering.doorman, seconds)
+            http2 = _http2(answering, server, seconds)
+            return Reception(bound, server, answering.doorman, seconds, http2)
 
         await self._front.begin(server, lane if IS_AVAILABLE and answering.is_plain else None, reception)
 
@@ -255,3 +257,12 @@ class ConnectProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _http2(answering: Answering, server: RawServer, seconds: float) -> Http2 | None:
+    """Who answers HTTP/2, which is an extra."""
+    if find_spec("h2") is None:
+        return None
+    from relay.http2_door import Http2Door
+
+    return Http2Door(answering, server.new_gate, seconds)

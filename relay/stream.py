@@ -47,6 +47,10 @@ class Stream(Protocol):
         """The socket underneath, for what only the kernel knows (getpeername, TCP_INFO, SIOCOUTQ)."""
 
 
+class SharedStream:
+    """Marks a Stream that is one of several on a connection: a reset of the socket would end the others."""
+
+
 class SocketStream:
     """A Stream on a connected, non-blocking TCP socket, which it owns."""
 

@@ -100,12 +100,13 @@ def test_a_parent_that_is_not_there(closed_port: Endpoint) -> None:
             with proxied.client(request) as near:
                 reply = read_all(near)[0]
             assert 502 == status_of(reply)
-            assert f'connection_refused; next-hop="http://{closed_port}"' in fields_of(reply)["proxy-status"][0]
+            words = fields_of(reply)["proxy-status"][0]
+            assert f'connection_refused; next-hop="http://{closed_port}"' in words
             assert "geheim" not in reply.decode() + str(proxied.entry())
 
 
 def test_a_loop_is_found() -> None:
-    """Two proxies that are each other's parents: the Via of both is in the way, and the first finds itself."""
+    """Two proxies that are each other's parents: the Via of both goes round, and one finds itself."""
     with Proxied() as one, Proxied(ways=through(f"http://127.0.0.1:{one.port}")) as other:
         one.proxy._answering.lead(through(f"http://127.0.0.1:{other.port}"))
         for request in (connect_head("far.example:1"), get_head("far.example")):
