@@ -23,6 +23,7 @@ from relay.gatekeeper import Gatekeeper, RefusesAt
 from relay.login_gate import StepRefused
 from relay.outbound import Asker, Outbound, Reached, Ways, via_of
 from relay.outcomes import Asking, Outcomes
+from relay.pac_page import page_for
 from relay.persona import Persona
 from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
 from relay.refusal import Refusal, unreachable, went_in_a_circle
@@ -54,6 +55,7 @@ class Answering:
         self._outcomes = outcomes
         self._via = via
         self.ways = ways or Ways()
+        self.serves_pac = False
         self.plane = DataPlane()
         self.doorman = Doorman(keeper, outcomes, persona)
 
@@ -237,6 +239,11 @@ class Answering:
         self, request: ClientRequest, refusal: Refusal, asking: Asking | None = None
     ) -> None:
         asking = asking or self._outcomes.asking(request)
+        page = page_for(request, refusal, self._keeper.access) if self.serves_pac else None
+        if page is not None:
+            is_whole = await self._close(request, page)
+            self._outcomes.ended(asking, 200 * is_whole, "complete" if is_whole else "client-reset")
+            return
         status, ended = 0, "client-reset"
         reply = reply_to(refusal, self.persona, with_body=asking.method != "HEAD")
         if request.has_answered:

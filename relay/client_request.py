@@ -15,6 +15,7 @@ class Connection(Protocol):
 
     peer: str
     certificate: str
+    in_tls: bool
     conversation: Conversation
     gate: RequestGate
     has_answered: bool
@@ -44,6 +45,7 @@ class ClientRequest:
     def __init__(self, connection: Connection, body: Body) -> None:
         self.peer = connection.peer
         self.certificate = connection.certificate
+        self.in_tls = connection.in_tls
         self._connection = connection
         self._body = body
 
@@ -68,6 +70,11 @@ class ClientRequest:
     def line(self) -> RequestLine | None:
         """The request line, None when not even that could be read."""
         return self._connection.gate.line
+
+    @property
+    def host_field(self) -> str:
+        """The value of Host, also of a head that was refused behind its fields; "" without one."""
+        return self._connection.gate.host_field
 
     @property
     def verdict(self) -> Refusal | None:

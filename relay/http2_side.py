@@ -133,6 +133,7 @@ class Http2Request:
     def __init__(self, session: Http2Session, number: int, gate: RequestGate) -> None:
         self.peer = session.peer
         self.certificate = session.certificate
+        self.in_tls = True
         self.conversation = Conversation()
         self.gate = gate
         self.has_answered = False

@@ -47,13 +47,14 @@ class Listen:
 
     on: endpoints of plain TCP; None: the usual one, unless there are other listeners.
     via: our name in Via fields. admin: for health, metrics and the list of tunnels.
-    grace_seconds: how long SIGTERM lets open tunnels go on.
+    grace_seconds: how long SIGTERM lets open tunnels go on. pac: serve a PAC file about ourselves.
     """
 
     on: tuple[Endpoint, ...] | None = None
     via: str | None = None
     admin: Endpoint | None = None
     grace_seconds: float = 0.0
+    pac: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,14 @@ def _read_listen(table: Table, where: str, folder: Path) -> Listen:
         via: Annotated[str | None, Between(1, 64)] = None,
         admin: str | None = None,
         grace_seconds: Annotated[float, Between(0, MAX_SECONDS)] = 0.0,
+        pac: bool = False,
     ) -> Listen:
         return Listen(
             tuple(Endpoint.parse(text, f"{where}: on") for text in on) if on else None,
             via,
             Endpoint.parse(admin, f"{where}: admin") if admin is not None else None,
             grace_seconds,
+            pac,
         )
 
     return fill(listen, table, where)

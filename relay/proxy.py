@@ -58,6 +58,7 @@ class ConnectProxy:
         listeners: more of them: with TLS, on Unix sockets, behind load balancers.
         bound: those of `listeners`, open already; ours to close.
         ways: parent proxies, and PROXY protocol headers, by target.
+        pac: serve a PAC file, made from the policy, to who asks for one.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ConnectProxy:
         listeners: Sequence[Listener] = (),
         bound: Sequence[Bound] | None = None,
         ways: Ways | None = None,
+        pac: bool = False,
     ) -> None:
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._is_public = any(map(is_public, listen)) or any(one.is_public for one in listeners)
@@ -99,6 +101,7 @@ class ConnectProxy:
         self._own = tuple(own)
         self._server: RawServer | None = None
         self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona, ways)
+        self._answering.serves_pac = pac
 
     def _completed(self, access: Access) -> Access:
         if access.allow_local is not None:

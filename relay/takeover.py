@@ -38,8 +38,8 @@ class _RequestHandler(RequestHandler):
     """Reads through a RequestGate, stays open after FIN, and answers what is malformed in our own words."""
 
     __slots__ = (
-        "_server", "certificate", "conversation", "first", "gate", "has_answered", "on_lost", "payload",
-        "peer", "refusal", "saw_eof",
+        "_server", "certificate", "conversation", "first", "gate", "has_answered", "in_tls", "on_lost",
+        "payload", "peer", "refusal", "saw_eof",
     )  # fmt: skip
 
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
@@ -50,7 +50,7 @@ class _RequestHandler(RequestHandler):
         self.conversation = Conversation()
         self.payload = EMPTY_PAYLOAD
         self.peer = "unknown"
-        self.certificate = ""
+        self.certificate, self.in_tls = "", False
         self.refusal: Refused | None = None
         self.saw_eof = False
         self.has_answered = False
@@ -266,7 +266,7 @@ class RawServer(web.Server):
         Args: certificate: the subject of the one that the client has shown.
         """
         handler = _ours(self())
-        handler.peer, handler.certificate = peer, certificate
+        handler.peer, handler.certificate, handler.in_tls = peer, certificate, True
         StreamTransport(stream, handler)
 
     async def _take(self, sock: socket.socket, data: bytes, peer: str) -> None:

@@ -79,6 +79,7 @@ class ProxyService:
             listeners=profile.listeners,
             bound=ties.more,
             ways=Ways(profile.upstreams, profile.headers),
+            pac=profile.listen.pac,
         )
 
     @property

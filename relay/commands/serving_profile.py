@@ -54,7 +54,7 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
     if options.listen:
         # Behind a load balancer they are no plain ones (relay.commands.listener_options)
         on = () if options.accept_proxy_protocol else listen_of(options.listen, None)
-    return Listen(on, via, admin, grace_seconds)
+    return Listen(on, via, admin, grace_seconds, listen.pac or options.pac)
 
 
 def _upstreams(options: argparse.Namespace) -> tuple[Upstream, ...]:
@@ -118,6 +118,10 @@ def proxy_parser(program: str) -> Parser:
         "--upstream", action="append", default=[], metavar="URL",
         help="a parent proxy for all targets: http://, https://, socks5h://, socks5://, socks4a://, "
         "socks4://; repeat for a chain, nearest first ([[upstream]] of a profile chooses by target)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pac", action="store_true",
+        help="serve /proxy.pac and /wpad.dat, made from the policy, to who asks the proxy itself",
     )  # fmt: skip
     add_listener_options(parser)
     add_persona_option(parser)

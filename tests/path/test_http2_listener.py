@@ -188,7 +188,7 @@ def test_resets_go_both_ways(over_http2: Proxied, ca: Path) -> None:
 
 
 def test_refusals(ca: Path) -> None:
-    """:status of the policy, in a stream that ends, and the connection goes on; a malformed one is an error."""
+    """:status of the policy, in a stream that ends, and the connection goes on; a malformed one resets."""
     access = Access(allow_ports=parse_ports(["443"], "test"))
     with Proxied(listen=(), listeners=(listener(ca),), access=access) as proxied:
         with client_of(proxied, ca) as client:
