@@ -43,7 +43,7 @@ class Answering:
 
     def __init__(
         self, keeper: Gatekeeper, outcomes: Outcomes, via: str, faults: Binder | None = None,
-        persona: Persona | None = None, ways: Ways | None = None,
+        persona: Persona | None = None, ways: Ways | None = None, serves_pac: bool = False,
     ) -> None:  # fmt: skip
         self.tunnels: dict[Tunnel, Asking] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -55,7 +55,7 @@ class Answering:
         self._outcomes = outcomes
         self._via = via
         self.ways = ways or Ways()
-        self.serves_pac = False
+        self._serves_pac = serves_pac
         self.plane = DataPlane()
         self.doorman = Doorman(keeper, outcomes, persona)
 
@@ -239,7 +239,7 @@ class Answering:
         self, request: ClientRequest, refusal: Refusal, asking: Asking | None = None
     ) -> None:
         asking = asking or self._outcomes.asking(request)
-        page = page_for(request, refusal, self._keeper.access) if self.serves_pac else None
+        page = page_for(request, refusal, self._keeper.access) if self._serves_pac else None
         if page is not None:
             is_whole = await self._close(request, page)
             self._outcomes.ended(asking, 200 * is_whole, "complete" if is_whole else "client-reset")

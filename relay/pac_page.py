@@ -11,12 +11,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from relay.access import Access
+from relay.access_ports import parse_ports
 from relay.access_request import Asked
 from relay.access_rule import Rule
 from relay.client_request import ClientRequest
 from relay.limits import host_of
 from relay.refusal import Refusal
-from relay.route import Endpoint
+from relay.route import Endpoint, checked_host
 
 PATHS = ("/proxy.pac", "/wpad.dat")
 CONTENT_TYPE = "application/x-ns-proxy-autoconfig"
@@ -102,9 +103,9 @@ def _condition(name: str, values: Values, *, allows: bool) -> str | None:
             kinds = {"secure" if text == "connect" else "!secure" for text in texts}
             return " || ".join(sorted(kinds))
         case "port":
-            return _ports(_range(text) for text in texts)
+            return _ports(parse_ports(texts, name))
         case "host":
-            return " || ".join(f"host == {json.dumps(text.strip('[]').removesuffix('.'))}" for text in texts)
+            return " || ".join(f"host == {json.dumps(_name(text))}" for text in texts)
         case "suffix":
             return " || ".join(map(_suffix, texts))
         case "glob" if not any("[" in text for text in texts):
@@ -120,13 +121,16 @@ def _ports(ranges: Iterable[range]) -> str:
     return " || ".join(f"(port >= {one.start} && port <= {one.stop - 1})" for one in ranges)
 
 
-def _range(text: str) -> range:
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+def _name(text: str) -> str:
+    """As a browser has it: names as A-labels, addresses in their usual spelling."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        return checked_host(text).lower().removesuffix(".")
 
 
 def _suffix(text: str) -> str:
-    name = text.removeprefix(".").removesuffix(".")
+    name = _name(text.removeprefix("."))
     return f"host == {json.dumps(name)} || dnsDomainIs(host, {json.dumps('.' + name)})"
 
 

@@ -100,8 +100,7 @@ class ConnectProxy:
         self._front = Front(tuple(listen), sockets, tuple(listeners), bound)
         self._own = tuple(own)
         self._server: RawServer | None = None
-        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona, ways)
-        self._answering.serves_pac = pac
+        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona, ways, pac)
 
     def _completed(self, access: Access) -> Access:
         if access.allow_local is not None:

@@ -44,8 +44,9 @@ LAYERS = (
      "ping"},
     {"admission", "checks", "login_gate", "outcomes", "pac_page", "persona_way", "profile_access",
      "takeover"},
-    {"exchange", "outbound"},
-    {"absolute_form", "gatekeeper", "profile", "profile_upstreams", "survey"},
+    {"outbound"},
+    {"exchange", "profile_upstreams"},
+    {"absolute_form", "gatekeeper", "profile", "survey"},
     {"doorman"},
     {"answering"},
     # What a command starts.

@@ -114,6 +114,14 @@ def proxy_parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    _add_ways(parser)
+    add_listener_options(parser)
+    add_persona_option(parser)
+    add_fault_options(parser)
+    return parser
+
+
+def _add_ways(parser: Parser) -> None:
     parser.add_argument(
         "--upstream", action="append", default=[], metavar="URL",
         help="a parent proxy for all targets: http://, https://, socks5h://, socks5://, socks4a://, "
@@ -123,10 +131,6 @@ def proxy_parser(program: str) -> Parser:
         "--pac", action="store_true",
         help="serve /proxy.pac and /wpad.dat, made from the policy, to who asks the proxy itself",
     )  # fmt: skip
-    add_listener_options(parser)
-    add_persona_option(parser)
-    add_fault_options(parser)
-    return parser
 
 
 def _add_policy(parser: Parser) -> None:

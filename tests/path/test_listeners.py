@@ -12,6 +12,7 @@ import trustme
 
 from relay.blocking import open_tunnel
 from relay.listener import Listener
+from relay.profile import read_profile
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint, Hop, Route
 from relay.tls_listen import TlsListen
@@ -31,6 +32,7 @@ from tests.path.proxied import (
 from tests.path.real import Tool
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
+RULES = '[[access.rule]]\naction = "deny"\ncertificate = "CN=alice*"\n'
 
 
 @pytest.fixture(scope="session")
@@ -134,8 +136,8 @@ def test_what_is_no_tls_is_turned_away(in_tls: Proxied) -> None:
     assert (0, 0, 0) == in_tls.settled()
 
 
-def test_client_certificates(files: Path) -> None:
-    """Without one the handshake fails where it is required; with one its subject is in the log."""
+def test_client_certificates(files: Path, tmp_path: Path) -> None:
+    """Without one the handshake fails where it is required; with one its subject is for log and rules."""
     listener = tls_listener(files, client_ca=str(files / "ca.pem"))
     with Proxied(listen=(), listeners=(listener,)) as proxied, Target() as target:
         with contextlib.suppress(ssl.SSLError, ConnectionError), wrapped(proxied, files, b"x") as near:
@@ -145,6 +147,11 @@ def test_client_certificates(files: Path) -> None:
             with target.accept():
                 read_head(near)
         assert "CN=alice" in proxied.entry()["certificate"]
+    (tmp_path / "p.toml").write_text(RULES)
+    access = read_profile(tmp_path / "p.toml").access
+    with Proxied(listen=(), listeners=(listener,), access=access) as proxied, Target() as target:
+        with wrapped(proxied, files, connect_head(target.authority), "alice.pem") as near:
+            assert 403 == status_of(read_head(near))
     listener = tls_listener(files, client_ca=str(files / "ca.pem"), client_required=False)
     with Proxied(listen=(), listeners=(listener,)) as proxied, Target() as target:
         with wrapped(proxied, files, connect_head(target.authority)) as near, target.accept():

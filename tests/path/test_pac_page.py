@@ -34,8 +34,8 @@ action = "allow"
 glob = "*.cdn.*"
 [[access.rule]]
 action = "allow"
-suffix = ["example"]
-port = [443, "5000-5010"]
+suffix = ["example", "b\u00fccher.test"]
+port = ["443,5000-5010"]
 [[access.rule]]
 action = "allow"
 target = "literal"
@@ -45,6 +45,7 @@ port = 22
 TARGETS = (
     "far.example:5000", "far.example:5011", "a.intern.example:443", "xintern.example:443", "10.1.2.3:443",
     "192.0.2.1:22", "192.0.2.1:443", "[::1]:22", "x.cdn.net:1", "cdn.net:1", "FAR.Example:443",
+    "xn--bcher-kva.test:443",
 )  # fmt: skip
 
 
