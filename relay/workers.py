@@ -108,6 +108,7 @@ class _Family:
         self._hangup = hangup
         self._children: set[int] = set()
         self._stopping = False
+        self._is_hangup_due = self._is_hanging_up = False
 
     def fork(self, own: Opened, bound: Sequence[Opened], work: Work) -> None:
         parent = os.getpid()
@@ -125,9 +126,16 @@ class _Family:
                 os.kill(child, signal.SIGINT)
 
     def hang_up(self, number: int, frame: FrameType | None) -> None:
-        if self._hangup is not None and self._hangup():
-            for child in list(self._children):
-                os.kill(child, signal.SIGHUP)
+        # A signal can come in the middle of the work for the one before, and is worked off behind it
+        self._is_hangup_due = True
+        while self._is_hangup_due and not self._is_hanging_up:
+            self._is_hangup_due, self._is_hanging_up = False, True
+            try:
+                if self._hangup is not None and self._hangup():
+                    for child in list(self._children):
+                        os.kill(child, signal.SIGHUP)
+            finally:
+                self._is_hanging_up = False
 
     def wait(self) -> int:
         worst = 0
