@@ -62,8 +62,8 @@ class Answering:
     @property
     def is_plain(self) -> bool:
         """Whether a tunnel may open without our seeing its request: faults and personas want to see each."""
-        is_direct = not self.ways.upstreams and not self.ways.headers
-        return self._keeper.is_plain and self.faults is None and self.persona is None and is_direct
+        is_own = self.faults is None and self.persona is None
+        return is_own and self.ways.is_direct and self._keeper.is_plain
 
     def begin(self, dialler: Dialler) -> None:
         """Answer from now on. The dialler knows the listeners, which are bound late."""

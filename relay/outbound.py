@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from protocol.proxy_protocol import Place, proxy_header
 from protocol.schemes.basic import Basic
@@ -27,6 +28,11 @@ class Ways:
 
     upstreams: tuple[Upstream, ...] = ()
     headers: tuple[TargetHeader, ...] = ()
+
+    @cached_property
+    def is_direct(self) -> bool:
+        """Whether every target is dialled straight, and told nothing."""
+        return not self.upstreams and not self.headers
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,6 @@ class Outbound:
     def __init__(self, dialler: Dialler, ways: Ways) -> None:
         self.dialler = dialler
         self.ways = ways
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether every target is dialled straight, and told nothing."""
-        return not self.ways.upstreams and not self.ways.headers
 
     def parent_of(self, target: Endpoint) -> Upstream | None:
         """Which parents lead to a target; None: it is dialled."""

@@ -59,13 +59,14 @@ class Reception:
         self._limit_seconds = limit_seconds
         self._http2 = http2
         self._arriving: set[asyncio.Task[None]] = set()
+        self._served: set[asyncio.Task[None]] = set()
         self._accepting = [
             asyncio.create_task(accept_each(one.sock, partial(self._greet, one))) for one in bound
         ]
 
     def __len__(self) -> int:
         """Connections that have not begun with HTTP/1 yet, and those of HTTP/2."""
-        return len(self._arriving)
+        return len(self._arriving) + len(self._served)
 
     async def accept_no_more(self) -> None:
         """Leave the listeners alone."""
@@ -82,7 +83,7 @@ class Reception:
     async def aclose(self) -> None:
         """Accept no more, and reset whatever has not come to its end."""
         await self.accept_no_more()
-        tasks = list(self._arriving)
+        tasks = [*self._arriving, *self._served]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -98,6 +99,7 @@ class Reception:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._arriving.discard(task)
+            self._served.discard(task)
             if task.cancelled():
                 # Before its first turn it could not do so itself
                 reset_socket(sock)
@@ -151,6 +153,10 @@ class Reception:
         shown = stream.peer_certificate
         certificate = "" if shown is None else subject_of(shown)
         if stream.alpn == "h2" and self._http2 is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._arriving.discard(task)
+            self._served.add(task)
             await self._http2.serve(stream, peer, certificate)
         else:
             self._server.take_stream(stream, peer, certificate)

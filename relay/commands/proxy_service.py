@@ -127,13 +127,13 @@ class ProxyService:
             self._log.open_again()
         try:
             profile = await asyncio.to_thread(self._read_again)
+            self.proxy.renew(profile.listeners)
         except SettingsError as error:
             self._count("failed")
             say(self._program, f"not reloaded, all stays as it was: {error}")
             return
         ways = Ways(profile.upstreams, profile.headers)
         await self.proxy.change(profile.access, profile.limits, profile.login, ways)
-        self.proxy.renew(profile.listeners)
         self._count("done")
         if self._ties.sockets is None:
             say(self._program, reloaded(self._profile, profile))
