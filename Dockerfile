@@ -2,12 +2,14 @@
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
+# fast,load: also the load generator (examples/load)
+ARG EXTRAS=fast
 WORKDIR /src
 RUN python -m venv /opt/relay
 COPY pyproject.toml README.md LICENSE ./
 COPY protocol protocol
 COPY relay relay
-RUN ["/opt/relay/bin/python", "-m", "pip", "install", "--no-cache-dir", ".[fast]"]
+RUN /opt/relay/bin/python -m pip install --no-cache-dir ".[${EXTRAS}]"
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/relay /opt/relay

@@ -14,7 +14,7 @@ class PacketConnection:
     """One side of one connection: numbers the packets of each direction, seals and opens them in that order.
 
     A new TCP connection needs a new PacketConnection. Call `next_packet` until it gives None after each
-    `receive_data`.
+    `receive_data`, and one method at a time: it has no lock.
 
     Args:
         direction: which side we are, so how our packets are marked.
@@ -61,6 +61,14 @@ class PacketConnection:
     def unread_bytes(self) -> int:
         """How many bytes have come that no packet has been read from yet."""
         return self._frames.unread_bytes
+
+    @property
+    def next_frame_bytes(self) -> int:
+        """How large the frame is that `next_packet` will open at once, 0 when it will open none.
+
+        What it costs to open grows with it: a caller that must not be held up has another thread do that.
+        """
+        return self._frames.next_frame_bytes
 
     def send(self, packet: Packet) -> bytes:
         """Return the bytes that carry `packet`; send them whole, once, and in the order of these calls.

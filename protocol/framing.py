@@ -54,6 +54,15 @@ class FrameDecoder:
         """How many bytes have come that no frame has been cut from yet."""
         return len(self._unread) - self._start
 
+    @property
+    def next_frame_bytes(self) -> int:
+        """How long the body is that `next_frame` will give at once; 0 when it will not give any."""
+        end = self.unread_bytes - LENGTH_BYTES
+        if end < 0 or self._refused:
+            return 0
+        length_bytes: int = _LENGTH.unpack_from(self._unread, self._start)[0]
+        return length_bytes if length_bytes <= min(end, self._limit_bytes) else 0
+
     def receive_data(self, data: bytes | bytearray) -> None:
         """Take the next bytes of the stream, split anywhere.
 

@@ -21,6 +21,8 @@ SEAL_NONCE_BYTES: Final = 12
 """The largest nonce with which CCM still counts 16 MiB (RFC 3610 section 2.1: 15 - 3 bytes of length)."""
 TAG_BYTES: Final = 8
 OVERHEAD_BYTES: Final = SEAL_NONCE_BYTES + TAG_BYTES
+PING_BYTES: Final = LENGTH_BYTES + OVERHEAD_BYTES + len(EMPTY_GZIP)
+"""The empty packet's whole frame, 44 bytes."""
 
 MAX_INFLATED_BYTES: Final = 64 * 2**20
 """Largest packet. Four times the largest frame suits text; deflate's 1032 : 1 would allow 16 GiB."""

@@ -1,9 +1,12 @@
 """The proxy's side of NTLM and Kerberos contexts, made by pyspnego (an `AcceptingContext`).
 
 Users of NTLM stand in the file that NTLM_USER_FILE names (DOMAIN:USER:PASSWORD on a line); keys of Kerberos
-in the keytab that KRB5_KTNAME names. Both are pyspnego's and libkrb5's own ways.
+in the keytab that KRB5_KTNAME names. Both are pyspnego's and libkrb5's own ways; `TokenKeys` puts them there.
 """
 
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from protocol.errors import AuthMalformed, LoginUnusable
@@ -19,9 +22,16 @@ class AcceptingSecurityContext:
     Args:
         mechanism: "ntlm", or "negotiate" for both NTLM and Kerberos.
         service: SERVICE/NAME whose key must be in the keytab; None: HTTP of any name in it.
+        keys_for: puts in place what checks a token, for the time of a step.
     """
 
-    def __init__(self, mechanism: str, service: str | None = None) -> None:
+    def __init__(
+        self,
+        mechanism: str,
+        service: str | None = None,
+        keys_for: Callable[[bytes], AbstractContextManager[None]] = lambda _: contextlib.nullcontext(),
+    ) -> None:
+        self._keys_for = keys_for
         self._mechanism = mechanism
         self._service, _, self._host = (service or "HTTP/").partition("/")
         self._context: ContextProxy | None = None
@@ -51,9 +61,10 @@ class AcceptingSecurityContext:
         from spnego.exceptions import SpnegoError
 
         try:
-            if self._context is None:
-                self._context = self._made()
-            return self._context.step(token)
+            with self._keys_for(token or b""):
+                if self._context is None:
+                    self._context = self._made()
+                return self._context.step(token)
         except (SpnegoError, *UNREADABLE) as error:
             raise AuthMalformed(f"the client's login token does not hold ({type(error).__name__})") from None
 

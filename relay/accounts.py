@@ -7,11 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from relay.refusal import over_the_limit
 from relay.refused import Refused
+from relay.token_keys import TokenKeys
 from relay.users import Users
 
+T = TypeVar("T")
 # Checks take a core each, and memory; more at once would only wait for each other.
 THREADS = 2
 # At some ten milliseconds each, who comes behind so many has waited a second already.
@@ -26,15 +29,19 @@ class Accounts:
 
     A right password is remembered as a keyed hash (BLAKE2b, RFC 7693) under a key of this process; a wrong
     one never is, so guessing stays slow.
+
+    Attributes: token_keys: what NTLM and Negotiate check tokens with.
     """
 
     def __init__(self, users: Users, clock: Callable[[], float] = time.monotonic) -> None:
         self.users = users
+        self.token_keys = TokenKeys(users)
         self._clock = clock
         self._key = os.urandom(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[bool]] = {}
         self._threads: ThreadPoolExecutor | None = None
+        self._steps = 0
 
     async def proves(self, user: str, password: str) -> bool:
         """Whether this is the user's password. Raises: Refused, when too many wait for such an answer."""
@@ -50,12 +57,26 @@ class Accounts:
             task = self._asked[mark] = asyncio.create_task(self._check(user, password, mark))
         return await asyncio.shield(task)
 
-    async def _check(self, user: str, password: str, mark: bytes) -> bool:
+    async def step(self, work: Callable[[], T]) -> T:
+        """Do what takes time, one step of a login. Raises: Refused, when too many wait; what `work` does."""
+        if self._steps >= MAX_WAITING:
+            raise Refused(over_the_limit("too many logins are being checked"))
+        self._steps += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._steps -= 1
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
+        return self._threads
+
+    async def _check(self, user: str, password: str, mark: bytes) -> bool:
         try:
             loop = asyncio.get_running_loop()
-            is_right = await loop.run_in_executor(self._threads, self.users.proves, user, password)
+            is_right = await loop.run_in_executor(self._pool, self.users.proves, user, password)
         finally:
             self._asked.pop(mark, None)
         if is_right:
@@ -73,3 +94,4 @@ class Accounts:
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
             self._threads = None
+        self.token_keys.close()

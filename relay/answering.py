@@ -21,6 +21,7 @@ from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.gatekeeper import Gatekeeper, RefusesAt
 from relay.login_gate import StepRefused
+from relay.login_steps import can_go_on, with_fields
 from relay.outbound import Asker, Outbound, Reached, Ways, via_of
 from relay.outcomes import Asking, Outcomes
 from relay.pac_page import page_for
@@ -124,6 +125,7 @@ class Answering:
         if self.persona is not None:
             tunnel.established = self.persona.established_for(request.head.line.version)
             tunnel.reply = partial(reply_to, persona=self.persona)
+        tunnel.established = with_fields(tunnel.established, request.conversation.fields)
         facts = TunnelFacts(str(target), asking.user or "", request.peer)
         faults = bound(self.faults, facts)
         # The connection may go on behind a refusal, also of the target's: its socket is taken after the dial
@@ -187,10 +189,10 @@ class Answering:
         return self.tunnels.pop(tunnel)
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        asking = self._forget(tunnel)
+        asking, counters = self._forget(tunnel), tunnel.counters
         self._outcomes.ended(
-            asking, tunnel.status, tunnel.ended, tunnel.counters.up, tunnel.counters.down,
-            refusal=tunnel.refusal, **_way(tunnel),
+            asking, tunnel.status, tunnel.ended, counters.up, counters.down,
+            refusal=tunnel.refusal, way=tunnel.way if self._outcomes.log is not None else {},
         )  # fmt: skip
 
     async def _forward(self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None) -> bool:
@@ -217,13 +219,8 @@ class Answering:
         return keeps_alive
 
     async def _go_on_with_login(self, request: ClientRequest, asking: Asking, refusal: Refusal) -> bool:
-        """Answer a step of a login; the next one must come over the same connection.
-
-        RFC 9931 section 8 wants a refused CONNECT closed, because of bytes that a client may have sent
-        behind it: where there are any, and where a body has not been read, it is.
-        """
-        can_go_on = request.head.keeps_alive and request.body_is_whole and not request.has_early
-        if not can_go_on or self.is_draining:
+        """Answer a step of a login; the next one must come over the same connection."""
+        if not await can_go_on(request) or self.is_draining:
             await self.refuse(request, refusal, asking)
             return False
         try:
@@ -290,10 +287,3 @@ class Answering:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(ended)
-
-
-def _way(tunnel: Tunnel) -> dict[str, str]:
-    """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
-    if tunnel.carriage is None:
-        return {}
-    return {"outgoing": tunnel.outgoing, "path": tunnel.carriage.path}

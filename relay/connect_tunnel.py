@@ -49,6 +49,11 @@ class Tunnel:
         """Bytes carried so far, live."""
         return self.carriage.counters if self.carriage is not None else Counters()
 
+    @property
+    def way(self) -> dict[str, str]:
+        """Our own end towards the target, by which the target knows the tunnel, and how the bytes go."""
+        return {} if self.carriage is None else {"outgoing": self.outgoing, "path": self.carriage.path}
+
     async def run(
         self,
         client: Stream,
@@ -135,7 +140,7 @@ class Tunnel:
         """The client has been told 200: carry the bytes of two sockets that `plane` watches already."""
         self.status = 200
         self.outgoing = named(outgoing)
-        link = Link(client, target, self._carried, early=early)
+        link = Link(client, target, self._carried, early=early, is_young=True)
         self.carriage = Carriage("splice", link)
         plane.add(link, seen)
 

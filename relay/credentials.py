@@ -88,29 +88,29 @@ def _of_sources(hop: Hop, sources: Sources) -> Credentials | None:
     return found
 
 
-def read_user_file(path: str) -> Credentials:
+def read_user_file(path: str, what: str = "--proxy-user-file") -> Credentials:
     """Read USER:PASSWORD, the only line of a file; all behind the first colon is the password.
 
-    Raises: SettingsError.
+    Raises: SettingsError that begins with `what`.
     """
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
-            raise _unusable(path, f"it has more than {MAX_FILE_BYTES} bytes")
+            raise _unusable(what, path, f"it has more than {MAX_FILE_BYTES} bytes")
         line = data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise _unusable(path, str(error.strerror)) from None
+        raise _unusable(what, path, str(error.strerror)) from None
     except UnicodeDecodeError:
-        raise _unusable(path, "it is not UTF-8") from None
+        raise _unusable(what, path, "it is not UTF-8") from None
     user, colon, password = line.partition(":")
     if not colon or "\n" in line:
-        raise _unusable(path, "it is not one line USER:PASSWORD")
+        raise _unusable(what, path, "it is not one line USER:PASSWORD")
     return Credentials(user, password)
 
 
-def _unusable(path: str, why: str) -> SettingsError:
-    return SettingsError(f"--proxy-user-file: cannot use {path!a}: {why}; expected USER:PASSWORD")
+def _unusable(what: str, path: str, why: str) -> SettingsError:
+    return SettingsError(f"{what}: cannot use {path!a}: {why}; expected USER:PASSWORD")
 
 
 def read_netrc(path: str, host: str) -> Credentials | None:

@@ -41,7 +41,15 @@ def new_socket(family: socket.AddressFamily) -> socket.socket:
 
 
 def reset_socket(sock: socket.socket) -> None:
-    """Close with RST (socket(7), SO_LINGER 0): what is still in the send queue is thrown away."""
+    """Close with RST: what is still in the send queue is thrown away."""
+    reset_when_closed(sock)
+    sock.close()
+
+
+def reset_when_closed(sock: socket.socket) -> None:
+    """Have the kernel send RST, and throw away what is still in the send queue, as soon as `sock` is closed.
+
+    Source: socket(7), SO_LINGER 0.
+    """
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOTHING)
-    sock.close()

@@ -1,6 +1,7 @@
 """EmulatedServer: a stand-in for the vendor's Framework Server, and the far end that keeps a record."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -62,6 +63,7 @@ class EmulatedServer:
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._all_ended = asyncio.Event()
+        self.large_packets = asyncio.Semaphore(os.cpu_count() or 1)
 
     @property
     def endpoints(self) -> list[Endpoint]:

@@ -1,10 +1,10 @@
-"""The metrics of all workers together, as Prometheus reads them."""
+"""The metrics of all workers together, as Prometheus reads them: of the proxy, and of the server."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from relay.metrics import DIAL_BUCKETS, TUNNEL_BUCKETS, Snapshot
@@ -14,15 +14,42 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 def exposition(snapshots: Iterable[Snapshot], workers_silent: int = 0) -> bytes:
     """The text format, version 0.0.4, of the snapshots of all workers together."""
-    families = _families(list(snapshots), workers_silent)
+    return generate_latest(registry_of(_families(list(snapshots), workers_silent)))
+
+
+def server_exposition(snapshots: Iterable[Snapshot], workers_silent: int = 0) -> bytes:
+    """The same of the emulated server (relay.server_answers), which has no workers."""
+    parts = list(snapshots)
+
+    def both(key: str) -> dict[str, float]:
+        return {way: float(sum(part[f"{key}_{way}"] for part in parts)) for way in ("received", "sent")}
+
+    return generate_latest(registry_of([
+        _gauge("relay_server_connections_open", "Connections that are open.",
+               float(sum(part["connections_open"] for part in parts))),
+        _counter("relay_server_connections", "Connections that have ended, by how; all but the client's own "
+                 "ends are errors.", "ended", _added(parts, "ended")),
+        _counter("relay_server_packets", "Packets, those of open connections included.", "direction",
+                 both("packets")),
+        _counter("relay_server_bytes", "Bytes of TCP payload, those of open connections included.",
+                 "direction", both("bytes")),
+        CounterMetricFamily("relay_server_pings", "Pings that were answered.",
+                            value=float(sum(part["pings"] for part in parts))),
+        _histogram("relay_server_connection_seconds", "How long a connection was open.", parts, "seconds",
+                   TUNNEL_BUCKETS),
+    ]))  # fmt: skip
+
+
+def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
+    """A registry that holds them, for an encoder."""
 
     class Once(Collector):
-        def collect(self) -> Iterable[Family]:
+        def collect(self) -> Iterable[Metric]:
             return families
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Once())
-    return generate_latest(registry)
+    return registry
 
 
 def _families(parts: list[Snapshot], workers_silent: int) -> list[Family]:

@@ -12,18 +12,19 @@ import os
 import re
 import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
 from relay.connect_tunnel import Tunnel, named
+from relay.deadlines import Deadlines
 from relay.dial import Address, new_socket, reset_socket
 from relay.failure import RelayError, Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
 from relay.pump_end import TunnelEnd
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE, SplicePlane
-from relay.vanished import is_dead, notice_vanished
+from relay.vanished import is_dead
 
 _READ_BYTES = 65_536
 _REST_BYTES = 196_608
@@ -58,7 +59,7 @@ class Desk(Protocol):
 class _Guest:
     """A connection that has sent nothing yet, or whose target is being dialled."""
 
-    __slots__ = ("early", "flags", "lane", "peer", "sock", "target", "tunnel")
+    __slots__ = ("early", "flags", "lane", "peer", "sock", "target", "tunnel", "turn")
 
     def __init__(self, lane: "ExpressLane", sock: socket.socket, peer: tuple[str, int]) -> None:
         self.lane = lane
@@ -68,6 +69,7 @@ class _Guest:
         self.early = b""
         self.target: socket.socket | None = None
         self.tunnel: Tunnel | None = None
+        self.turn = -1
 
     def client_woke(self, flags: int) -> None:
         self.flags |= flags
@@ -81,6 +83,7 @@ class _Guest:
             return
         except OSError:
             data = b""
+        self.lane.forget_silent(self)
         self.lane.came(self, data)
 
     def target_woke(self, flags: int) -> None:
@@ -105,14 +108,14 @@ class ExpressLane:
         self._plane = plane
         self._listeners = listeners
         self._desk = desk
-        self._silent = _Deadlines(plane, silence_seconds, self._too_silent)
-        self._dialling = _Deadlines(plane, connect_seconds, self._too_late)
+        self._silent = Deadlines[_Guest](silence_seconds, self._too_silent)
+        self._dialling = Deadlines[_Guest](connect_seconds, self._too_late)
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
 
     def __len__(self) -> int:
         """Connections that have sent nothing yet."""
-        return len(self._silent.guests)
+        return len(self._silent.waiting)
 
     def accept_no_more(self) -> None:
         """Leave the listeners alone."""
@@ -122,14 +125,14 @@ class ExpressLane:
 
     def end_silent(self) -> None:
         """Close the connections that have sent nothing yet."""
-        for guest in list(self._silent.guests):
+        for guest in list(self._silent.waiting):
             self._silent.remove(guest)
             self._too_silent(guest)
 
     def close(self) -> None:
         """Accept no more, and reset whatever is on its way to be a tunnel."""
         self.accept_no_more()
-        for guest in [*self._silent.guests, *self._dialling.guests]:
+        for guest in [*self._silent.waiting, *self._dialling.waiting]:
             self._plane.unwatch(guest.sock.fileno())
             reset_socket(guest.sock)
             if guest.tunnel is not None:
@@ -138,9 +141,12 @@ class ExpressLane:
         self._silent.close()
         self._dialling.close()
 
+    def forget_silent(self, guest: _Guest) -> None:
+        """It has said something."""
+        self._silent.remove(guest)
+
     def came(self, guest: _Guest, data: bytes) -> None:
         """The first bytes of a client, or b"" for its end."""
-        self._silent.remove(guest)
         if not data:
             self._plane.unwatch(guest.sock.fileno())
             guest.sock.close()
@@ -153,13 +159,13 @@ class ExpressLane:
                 # What came at once is judged at once: a request that is wrong at its end is not begun
                 with contextlib.suppress(OSError):
                     data += guest.sock.recv(_REST_BYTES)
-            self._plane.wants_loop = True
             self._desk.hand_over(guest.sock, data)
             return
         guest.early = data[match.end() :]
         if len(data) < _READ_BYTES and not guest.flags & select.EPOLLRDHUP:
-            # The socket was read empty; whatever comes is a new edge
+            # The socket was read empty; whatever comes is a new edge, or is told when it is watched
             guest.flags = 0
+        self._plane.watch_once(guest.sock.fileno(), guest.client_woke)
         self._dial(guest, *admitted)
 
     def _dial(self, guest: _Guest, target: Endpoint, where: Address) -> None:
@@ -167,7 +173,6 @@ class ExpressLane:
         self._dialling.add(guest)
         try:
             guest.target = sock = new_socket(where[0])
-            notice_vanished(sock)
             code = sock.connect_ex(where[1])
         except OSError as error:
             self._fail(guest, error)
@@ -175,6 +180,7 @@ class ExpressLane:
         if code not in (0, errno.EINPROGRESS):
             self._fail(guest, OSError(code, os.strerror(code)))
             return
+        guest.turn = self._plane.turn
         self._plane.watch(sock.fileno(), guest.target_woke)
 
     def dialled(self, guest: _Guest, flags: int) -> None:
@@ -182,16 +188,15 @@ class ExpressLane:
         sock, tunnel = guest.target, guest.tunnel
         assert sock is not None
         assert tunnel is not None
+        if guest.turn == self._plane.turn:
+            # Meant for an earlier socket of this number
+            return
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if flags & _BROKEN else 0
         if code:
             self._fail(guest, OSError(code, os.strerror(code)))
             return
-        try:
-            there, here = sock.getpeername(), sock.getsockname()
-        except OSError:
-            # Not connected yet: the event was meant for an earlier socket of this number
-            return
-        if here == there:
+        here = sock.getsockname()
+        if here[1] == tunnel.target.port and here == _peer_of(sock):
             # TCP lets a socket that happens to get the port it dials connect to itself (RFC 9293 section 3.5)
             self._fail(guest, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
             return
@@ -211,7 +216,6 @@ class ExpressLane:
         self._drop_target(guest)
         self._plane.unwatch(guest.sock.fileno())
         reset_socket(guest.sock)
-        self._plane.wants_loop = True
         guest.tunnel.ended = str(TunnelEnd.CLIENT_RESET)
         guest.tunnel.on_end(guest.tunnel)
 
@@ -220,7 +224,6 @@ class ExpressLane:
         self._dialling.remove(guest)
         self._drop_target(guest)
         self._plane.unwatch(guest.sock.fileno())
-        self._plane.wants_loop = True
         raised = classify(error, Stage.CONNECT, str(guest.tunnel.target))
         self._desk.could_not_open(guest.tunnel, guest.sock, raised)
 
@@ -254,47 +257,24 @@ class ExpressLane:
         except OSError:
             # Out of descriptors: connections wait in the queue until some are free again
             self._listen_no_more()
-            self._plane.wants_loop = True
             self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
             return
         sock.setblocking(False)
         guest = _Guest(self, sock, peer)
-        self._silent.add(guest)
-        self._plane.watch(sock.fileno(), guest.client_woke)
+        try:
+            # Often there by now: the event that would say so is spared
+            data = sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._silent.add(guest)
+            self._plane.watch(sock.fileno(), guest.client_woke)
+        except OSError:
+            sock.close()
+        else:
+            self.came(guest, data)
 
 
-class _Deadlines:
-    """Guests that have the same time each, so their deadlines come in the order of their arrival."""
-
-    def __init__(self, plane: SplicePlane, seconds: float, is_over: Callable[[_Guest], None]) -> None:
-        self.guests: dict[_Guest, float] = {}
-        self._plane = plane
-        self._seconds = seconds
-        self._is_over = is_over
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, guest: _Guest) -> None:
-        self.guests[guest] = end = self._loop.time() + self._seconds
-        if self._timer is None:
-            self._plane.wants_loop = True
-            self._timer = self._loop.call_at(end, self._look)
-
-    def remove(self, guest: _Guest) -> None:
-        self.guests.pop(guest, None)
-
-    def close(self) -> None:
-        self.guests.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _look(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        while self.guests:
-            guest, end = next(iter(self.guests.items()))
-            if end > now:
-                self._timer = self._loop.call_at(end, self._look)
-                return
-            del self.guests[guest]
-            self._is_over(guest)
+def _peer_of(sock: socket.socket) -> tuple[str, int] | None:
+    with contextlib.suppress(OSError):
+        peer: tuple[str, int] = sock.getpeername()
+        return peer
+    return None

@@ -20,7 +20,10 @@ RefusesAt = Callable[[str], Refusal | None]
 
 
 class Gatekeeper:
-    """Args: access, limits, login: all can be set anew with `change`, for the requests that come after."""
+    """Args: access, limits, login: all can be set anew with `change`, for the requests that come after.
+
+    is_plain: whether the target's port and address decide alone: no rule, login or limit asks for more.
+    """
 
     def __init__(self, access: Access, limits: Limits, login: Login | None = None) -> None:
         self.access = access
@@ -28,21 +31,21 @@ class Gatekeeper:
         self.login_outcomes: Counter[str] = Counter()
         self._backoff = Backoff()
         self._login = self._gate(login)
+        self.is_plain = self._decides_alone()
 
     async def change(self, access: Access, limits: Limits, login: Login | None) -> None:
         """Go on with another policy. Failures to log in and what is open stay counted."""
         old, self._login = self._login, self._gate(login)
         self.access = access
         self.door.limits = limits
+        self.is_plain = self._decides_alone()
         if old is not None:
             await old.aclose()
 
     def _gate(self, login: Login | None) -> LoginGate | None:
         return None if login is None else LoginGate(login, self._backoff, self.login_outcomes)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the target's port and address decide alone: no rule, login or limit asks for more."""
+    def _decides_alone(self) -> bool:
         limits = self.door.limits
         counted = (
             limits.connections, limits.client_connections, limits.tunnels, limits.client_tunnels,

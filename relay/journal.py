@@ -74,6 +74,8 @@ class Record:
         fields = asdict(self)
         del fields["began_monotonic"], fields["head"]
         fields["first_bytes"] = self.first_bytes
+        if self.last_packet_seconds is not None:
+            fields["last_packet_seconds"] = round(self.last_packet_seconds, 6)
         if self.seconds is None:
             fields["seconds"] = round(time.monotonic() - self.began_monotonic, 6)
         return fields
@@ -92,6 +94,11 @@ class Journal:
     def records(self) -> list[Record]:
         """Ended connections in the order of their end, then open ones in the order of their start."""
         return [*self._ended.values(), *self._open.values()]
+
+    @property
+    def open_records(self) -> list[Record]:
+        """Those of open connections, in the order of their start."""
+        return list(self._open.values())
 
     def open(self, sock: socket.socket) -> Record:
         """Begin the record of a connection that was just accepted."""

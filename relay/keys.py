@@ -12,12 +12,13 @@ KEY_FILE_VARIABLE = "RELAY_KEY_FILE"
 MAX_KEY_FILE_BYTES = 4096
 
 
-def load_key(path: str | None) -> Key:
+def load_key(path: str | None, what: str = "--key-file") -> Key:
     """The key in `path`, else in the file that RELAY_KEY_FILE names, else the public one.
 
+    Args:   what: names `path` in errors.
     Raises: SettingsError that names the file and what was expected, never its content.
     """
-    source = KEY_FILE_VARIABLE if path is None else "--key-file"
+    source = KEY_FILE_VARIABLE if path is None else what
     if path is None:
         path = os.environ.get(KEY_FILE_VARIABLE)
         if not path:

@@ -4,7 +4,7 @@ import functools
 import ipaddress
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -71,8 +71,8 @@ class Door:
         self.limits = limits
         self.connections = 0
         self.tunnels = 0
-        self._by_client: Counter[str] = Counter()
-        self._tunnels_by_client: Counter[str] = Counter()
+        self._by_client: dict[str, int] = {}
+        self._tunnels_by_client: dict[str, int] = {}
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._clock = clock
 
@@ -119,7 +119,7 @@ class Door:
     def take(self, peer: str) -> None:
         """A connection is open from now on."""
         self.connections += 1
-        self._by_client[client_of(peer)] += 1
+        _more(self._by_client, client_of(peer))
 
     def give_back(self, peer: str) -> None:
         """It is closed."""
@@ -130,7 +130,7 @@ class Door:
         """A connection has become a tunnel; it is counted as a connection as well."""
         self.take(peer)
         self.tunnels += 1
-        self._tunnels_by_client[client_of(peer)] += 1
+        _more(self._tunnels_by_client, client_of(peer))
 
     def give_back_tunnel(self, peer: str) -> None:
         """It has ended."""
@@ -139,7 +139,13 @@ class Door:
         _less(self._tunnels_by_client, client_of(peer))
 
 
-def _less(counter: Counter[str], client: str) -> None:
-    counter[client] -= 1
-    if counter[client] <= 0:
-        del counter[client]
+def _more(counts: dict[str, int], client: str) -> None:
+    counts[client] = counts.get(client, 0) + 1
+
+
+def _less(counts: dict[str, int], client: str) -> None:
+    left = counts[client] - 1
+    if left > 0:
+        counts[client] = left
+    else:
+        del counts[client]

@@ -149,9 +149,13 @@ class Link:
     Args: on_end: called once, when both sockets are closed; that can be before SplicePlane.add returns.
           early: bytes of the client that were read already. greeting: the same of the target.
           needs_bytes: a target that ends before a byte has passed, either way, has failed.
+          is_young: nothing is set yet that notices a target that vanishes: see relay.vanished.
     """
 
-    __slots__ = ("broken", "client", "down", "first_end", "is_over", "needs_bytes", "on_end", "target", "up")
+    __slots__ = (
+        "broken", "client", "down", "first_end", "is_over", "is_young", "needs_bytes", "on_end", "target",
+        "up",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -162,6 +166,7 @@ class Link:
         early: bytes = b"",
         greeting: bytes = b"",
         needs_bytes: bool = False,
+        is_young: bool = False,
     ) -> None:
         self.client = client
         self.target = target
@@ -170,6 +175,7 @@ class Link:
         self.up.other, self.down.other = self.down, self.up
         self.on_end = on_end
         self.needs_bytes = needs_bytes
+        self.is_young = is_young
         self.first_end: TunnelEnd | None = None
         self.broken: Half | None = None
         self.is_over = False

@@ -12,6 +12,7 @@ One such object serves all connections, until the profile is read again. What be
 kept in its `Conversation`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,9 +36,10 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Accepted:
-    """They are the user's."""
+    """They are the user's. fields: what the reply says to the client of the proxy's own proof."""
 
     user: str
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ class Failed:
     """They are not accepted.
 
     words: why, for log and client: nothing that tells a wrong password from an unknown user.
-    challenge: sent in place of the scheme's usual one (Digest: stale=true).
+    challenges: sent in place of the scheme's usual ones (Digest: stale=true).
     counts: whether it was an attempt to guess; one with a nonce that is too old was not.
     """
 
     words: str = "user or password were not accepted"
-    challenge: str | None = None
+    challenges: Sequence[str] = ()
     counts: bool = True
 
 
@@ -68,11 +70,14 @@ Verdict = Accepted | Continue | Failed
 class Conversation:
     """What is known of one client connection.
 
-    state: the scheme's own, between its steps. user: who has logged in for the whole connection.
+    state: the scheme's own, between its steps. scheme: whose state that is; another one begins anew.
+    user: who has logged in for the whole connection. fields: as `Accepted` had them, for the request at hand.
     """
 
     state: Any = None
+    scheme: "LoginScheme | None" = None
     user: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 class LoginScheme(Protocol):
@@ -88,8 +93,8 @@ class LoginScheme(Protocol):
         """Whether a login holds for the whole connection (NTLM, Negotiate), not for one request."""
         ...
 
-    def challenge(self) -> str:
-        """The value of Proxy-Authenticate with which it is offered."""
+    def challenges(self) -> Sequence[str]:
+        """The values of Proxy-Authenticate with which it is offered, mostly one."""
         ...
 
     async def check(self, credentials: Credentials, conversation: Conversation) -> Verdict:

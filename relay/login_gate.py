@@ -10,6 +10,7 @@ from relay.backoff import Backoff
 from relay.client_request import ClientRequest
 from relay.limits import client_of
 from relay.login import Accepted, Continue, Conversation, Credentials, LoginScheme
+from relay.login_hashes import DEFAULT_REALM
 from relay.logins import LOGINS
 from relay.refusal import Refusal, login_required, malformed, too_many
 from relay.refused import Refused
@@ -27,7 +28,7 @@ class Login:
     """
 
     users: Users
-    realm: str = "proxy"
+    realm: str = DEFAULT_REALM
     schemes: Sequence[str] = ("Basic",)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     before_access: bool = True
@@ -57,6 +58,7 @@ class LoginGate:
     async def user_of(self, request: ClientRequest) -> str:
         """Who asks. Raises: Refused: 407 without a login that is right, 429 while failures are too recent."""
         conversation = request.conversation
+        conversation.fields = ()
         values = request.head.values(FIELD)
         if not values:
             if conversation.user is not None:
@@ -78,11 +80,15 @@ class LoginGate:
         if scheme is None:
             words = "this way to log in is not offered here"
             raise self._refused("missing", login_required(words, self._challenges()))
+        if conversation.scheme is not scheme:
+            # Also after the profile was read again: a step that answers another scheme's proves nothing
+            conversation.scheme, conversation.state = scheme, None
         line = request.head.line
         credentials = Credentials(text.strip(" \t"), line.method, line.target, client)
         verdict = await scheme.check(credentials, conversation)
         if isinstance(verdict, Continue):
             self.outcomes["continued"] += 1
+            conversation.user = None
             raise StepRefused(login_required("the login goes on", [verdict.challenge]))
         conversation.state = None
         if isinstance(verdict, Accepted):
@@ -90,17 +96,22 @@ class LoginGate:
             self.backoff.succeeded(client)
             if scheme.connection_bound:
                 conversation.user = verdict.user
+            conversation.fields = verdict.fields
             return verdict.user
         conversation.user = None
         if verdict.counts:
             self.backoff.failed(client)
-        challenges = self._challenges({scheme.name.lower(): verdict.challenge} if verdict.challenge else {})
+        challenges = self._challenges({scheme.name.lower(): verdict.challenges})
         outcome = "failed" if verdict.counts else "stale"
         raise self._refused(outcome, login_required(verdict.words, challenges, was_wrong=verdict.counts))
 
-    def _challenges(self, instead: Mapping[str, str] | None = None) -> list[str]:
+    def _challenges(self, instead: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         instead = instead or {}
-        return [instead.get(name) or scheme.challenge() for name, scheme in self._schemes.items()]
+        return [
+            value
+            for name, scheme in self._schemes.items()
+            for value in instead.get(name) or scheme.challenges()
+        ]
 
     def _refused(self, outcome: str, refusal: Refusal) -> Refused:
         self.outcomes[outcome] += 1

@@ -55,7 +55,7 @@ class Outcomes:
 
     def ended(
         self, asking: Asking, status: int, ended: str, up: int = 0, down: int = 0,
-        refusal: Refusal | None = None, **more: str,
+        refusal: Refusal | None = None, way: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         """It has ended: by a reply with this status, or 0 when none came to the client."""
         seconds = time.monotonic() - asking.began_seconds
@@ -68,7 +68,7 @@ class Outcomes:
         entry: Entry = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "client": asking.client, "method": asking.method, "target": asking.target, "status": status,
-            "bytes_up": up, "bytes_down": down, "ended": ended, **more,
+            "bytes_up": up, "bytes_down": down, "ended": ended, **(way or {}),
         }  # fmt: skip
         if refusal is not None:
             entry |= {"error": refusal.error, "words": refusal.words}

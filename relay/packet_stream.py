@@ -4,8 +4,10 @@ from protocol.connection import PacketConnection
 from protocol.errors import PeerWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key
+from relay.asides import run_aside
 from relay.failure import Failure, Stage, classify
 from relay.foreign import FIRST_BYTES, idle_failure, not_framework
+from relay.operations import LARGE_BYTES
 from relay.stream import Stream
 
 
@@ -29,7 +31,10 @@ class PacketStream:
 
     async def send(self, packet: Packet) -> None:
         """Send one packet."""
-        wire = self._connection.send(packet)
+        if len(packet.body) >= LARGE_BYTES:
+            wire = await run_aside(lambda: self._connection.send(packet))
+        else:
+            wire = self._connection.send(packet)
         try:
             await self.stream.write(wire)
         except OSError as error:
@@ -38,7 +43,7 @@ class PacketStream:
     async def receive(self) -> Packet | None:
         """The next packet, or None when the peer has closed between packets."""
         try:
-            while (packet := self._connection.next_packet()) is None:
+            while (packet := await self._next_packet()) is None:
                 data = await self.stream.read()
                 if not data:
                     self._connection.receive_eof()
@@ -51,6 +56,12 @@ class PacketStream:
         except OSError as error:
             raise classify(error, Stage.FRAMEWORK, self._peer) from error
         return packet
+
+    async def _next_packet(self) -> Packet | None:
+        if self._connection.next_frame_bytes >= LARGE_BYTES:
+            packet: Packet | None = await run_aside(self._connection.next_packet)
+            return packet
+        return self._connection.next_packet()
 
     def ended_while_idle(self) -> Failure | None:
         """Why this connection can carry no further request, seen without waiting; None when it can.

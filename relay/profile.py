@@ -16,10 +16,10 @@ from relay.limits import MAX_SECONDS, Limits
 from relay.listener import Listener
 from relay.listening import is_public
 from relay.login_gate import Login
-from relay.logins import LOGINS
 from relay.persona import Persona, load
 from relay.profile_access import read_access
 from relay.profile_listeners import read_listeners
+from relay.profile_login import read_login
 from relay.profile_upstreams import read_headers, read_upstreams
 from relay.route import Endpoint
 from relay.toml_table import (
@@ -28,13 +28,11 @@ from relay.toml_table import (
     check_keys,
     fill,
     load_toml,
-    read_keys,
     read_value,
     show,
     subtable,
 )
 from relay.upstream import TargetHeader, Upstream
-from relay.users import read_users
 
 MAX_FAULTS = 100
 DEFAULT_LISTEN = (Endpoint("127.0.0.1", 3128),)
@@ -115,38 +113,6 @@ def _read_listen(table: Table, where: str, folder: Path) -> Listen:
     return fill(listen, table, where)
 
 
-def _read_login(table: Table, where: str, folder: Path) -> Login:
-    names = {name.lower(): name for name in LOGINS}
-    options = {
-        names[key]: subtable(value, f"{where}: {key}")
-        for key, value in table.items()
-        if key in names
-    }
-
-    def login(
-        *,
-        users: Annotated[str, Between(1, 4096)],
-        realm: Annotated[str, Between(1, 200)] = "proxy",
-        schemes: Annotated[tuple[str, ...], Between(1, 8)] = ("Basic",),
-        before_access: bool = True,
-    ) -> Login:
-        for scheme in schemes:
-            if scheme not in LOGINS:
-                raise SettingsError(f"{where}: schemes: {scheme[:40]!r}; expected of {', '.join(LOGINS)}")
-        if not (realm.isascii() and realm.isprintable()):
-            raise SettingsError(f"{where}: realm: expected printable ASCII")
-        checked = {name: _options(name, given, where) for name, given in options.items()}
-        return Login(read_users(folder / users), realm, tuple(dict.fromkeys(schemes)), checked, before_access)
-
-    return fill(login, {key: value for key, value in table.items() if key not in names}, where)
-
-
-def _options(name: str, given: Table, where: str) -> dict[str, Any]:
-    """The keys of `[login.NAME]` are keyword parameters of the scheme."""
-    place = where.replace("[login]", f"[login.{name.lower()}]")
-    return read_keys(LOGINS[name], given, place, ("accounts", "realm"))
-
-
 def _read_limits(table: Table, where: str, folder: Path) -> Limits:
     return fill(Limits, table, where)
 
@@ -161,7 +127,7 @@ def _read_log(table: Table, where: str, folder: Path) -> AccessLog:
 TABLES: dict[str, Reader] = {
     "listen": _read_listen,
     "access": read_access,
-    "login": _read_login,
+    "login": read_login,
     "limits": _read_limits,
     "log": _read_log,
 }

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from spnego import ContextProxy
 
 # What pyspnego's readers raise for tokens that are none, besides its own error: found by feeding it noise.
-UNREADABLE = (struct.error, ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
+UNREADABLE = (
+    struct.error, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, StopIteration,
+)  # fmt: skip
 
 EXTRA = "pip install 'framework-relay[kerberos]'"
 

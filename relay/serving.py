@@ -1,11 +1,10 @@
 """One connection to the emulated server: an asyncio protocol around PacketConnection."""
 
 import asyncio
-import contextlib
 import socket
-import struct
 import time
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from protocol.connection import PacketConnection
 from protocol.errors import (
@@ -17,26 +16,16 @@ from protocol.errors import (
     SealBroken,
     StreamTruncated,
 )
-from protocol.packet import (
-    CloseHow,
-    Operation,
-    Packet,
-    document_reply,
-    read_close,
-    read_hold,
-    read_nonce,
-    read_source,
-    sink_reply,
-    source_reply,
-)
-from protocol.sealing import Direction
-from relay.evidence import tcp_info
+from protocol.packet import CloseHow, Operation, Packet, read_close, read_hold
+from protocol.sealing import PING_BYTES, Direction
+from relay.asides import run_aside
+from relay.dial import reset_when_closed
 from relay.journal import Ended, Record
+from relay.operations import LARGE_BYTES, is_large, payload_reply, record_reply
 
 if TYPE_CHECKING:
     from relay.emulator import EmulatedServer
 
-_LINGER_NOTHING = struct.pack("ii", 1, 0)
 _ENDED_BY = {
     FrameTooLarge: Ended.FRAME_TOO_LARGE,
     SealBroken: Ended.SEAL_BROKEN,
@@ -44,8 +33,6 @@ _ENDED_BY = {
     InflateTooLarge: Ended.INFLATE_TOO_LARGE,
     BodyMalformed: Ended.BODY_MALFORMED,
 }
-# A journal answer must fit one packet; a nonce is one session, but its client may have reconnected often.
-MAX_JOURNAL_RECORDS = 100
 # Read behind a packet whose answer is held: requests, but not their payloads.
 READ_AHEAD_BYTES = 65_536
 
@@ -62,6 +49,7 @@ class Conversation(asyncio.Protocol):
         self._connection = self._new_connection()
         self._how: Ended | None = None
         self._held: asyncio.TimerHandle | None = None
+        self._work: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._is_reading = True
         self._is_writable = True
@@ -76,12 +64,12 @@ class Conversation(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket = transport.get_extra_info("socket")
-        self._watch(self._server.idle_timeout_seconds)
+        self._idle = self._loop.call_later(self._server.idle_timeout_seconds, self._check_idle)
 
     def connection_lost(self, error: Exception | None) -> None:
-        for timer in (self._held, self._idle):
-            if timer is not None:
-                timer.cancel()
+        for pending in (self._held, self._idle, self._work):
+            if pending is not None:
+                pending.cancel()
         how = self._how or (Ended.CLIENT_RESET if error else Ended.CLIENT_CLOSED)
         if self._how is None and error is not None:
             self._record.detail = f"{error}{self._inside_a_frame()}"
@@ -102,8 +90,7 @@ class Conversation(asyncio.Protocol):
 
     def weigh(self) -> int:
         """Set `held_bytes`, what waits here of both directions; return by how much it has grown."""
-        if not self.is_connected:
-            # Accepted, but the loop has not told us yet
+        if not self.is_connected:  # accepted, but the loop has not told us yet
             return 0
         before = self.held_bytes
         self.held_bytes = self._connection.unread_bytes + self._transport.get_write_buffer_size()
@@ -122,9 +109,23 @@ class Conversation(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._how is not None:
             return
+        connection = self._connection
         self._record.saw(data)
-        self._connection.receive_data(data)
-        self._go_on()
+        connection.receive_data(data)
+        is_one_frame = len(data) == PING_BYTES == connection.unread_bytes
+        if not is_one_frame or self.held_bytes or not self._is_reading or not self._may_answer():
+            self._go_on()
+            return
+        # A ping and nothing else: there is nothing to read behind it, nor to weigh
+        try:
+            packet = connection.next_packet()
+        except PeerWireError as error:
+            self._refuse(error)
+            return
+        if packet is not None:
+            self._take(packet)
+        if packet is None or not packet.is_ping:
+            self._go_on()
 
     def eof_received(self) -> bool:
         self._input_ended = True
@@ -144,103 +145,115 @@ class Conversation(asyncio.Protocol):
         """Answer what has come, until something makes us wait."""
         try:
             while self._may_answer():
+                if self._connection.next_frame_bytes >= LARGE_BYTES:
+                    self._have_done(self._connection.next_packet, self._take)
+                    break
                 packet = self._connection.next_packet()
                 if packet is None:
                     if self._input_ended:
                         self._connection.receive_eof()
                         self._end(Ended.CLIENT_CLOSED)
                     break
-                self._last_packet = time.monotonic()
-                self._record.packets_received += 1
-                self._record.last_packet_seconds = round(self._last_packet - self._record.began_monotonic, 6)
-                self._answer(packet)
+                self._take(packet)
         except PeerWireError as error:
-            self._record.detail = str(error)
-            self._end(_ENDED_BY[type(error)])
+            self._refuse(error)
         self._read_if_wanted()
         self._server.weighed(self.weigh())
 
     def _may_answer(self) -> bool:
-        is_waiting = self._held is not None or not self._is_writable
+        is_waiting = self._held is not None or self._work is not None or not self._is_writable
         return self._how is None and not is_waiting and not self._transport.is_closing()
 
     def _read_if_wanted(self) -> None:
-        """Stop reading where what comes could only pile up.
+        """Stop reading where what comes could only pile up, and while a thread reads what came.
 
         While an answer is held some more is read, so that a client that goes away is seen going at once.
         """
         if self._how is not None or self._input_ended or self._transport.is_closing():
             return
         has_room = self._held is None or self._connection.unread_bytes < READ_AHEAD_BYTES
-        wanted = self._is_writable and has_room
+        wanted = self._is_writable and has_room and self._work is None
         if wanted is not self._is_reading:
             self._is_reading = wanted
             change = self._transport.resume_reading if wanted else self._transport.pause_reading
             change()
 
-    def _answer(self, packet: Packet) -> None:
+    def _take(self, packet: Packet) -> None:
+        record = self._record
+        self._last_packet = time.monotonic()
+        record.packets_received += 1
+        record.last_packet_seconds = self._last_packet - record.began_monotonic
         if packet.is_ping:
-            self._record.pings += 1
-            self._reply(packet)
+            record.pings += 1
+            self._send(self._connection.send(packet))
             return
         try:
+            if is_large(packet):
+                self._have_done(lambda: self._sealed(payload_reply(packet)), self._send)
+                return
             reply = self._carry_out(packet)
         except (BodyMalformed, LocalWireError) as error:
             # The packet opened, so the stream is whole: say what is wrong and go on
             reply = Packet.error(str(error))
         if reply is not None:
-            self._reply(reply)
+            self._send(self._sealed(reply))
 
-    def _reply(self, packet: Packet) -> None:
-        if self._output_ended or self._transport.is_closing():
-            return
+    def _refuse(self, error: PeerWireError) -> None:
+        self._record.detail = str(error)
+        self._end(_ENDED_BY[type(error)])
+
+    def _have_done(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Have a thread do `work`; until `then` has its result nothing is read or answered here."""
+
+        async def wait() -> None:
+            try:
+                async with self._server.large_packets:
+                    result = await run_aside(work)
+            except PeerWireError as error:
+                self._refuse(error)
+                return
+            except OSError as error:
+                self._record.detail = f"no thread for a large packet: {error}"
+                self._reset(Ended.OUT_OF_MEMORY)
+                return
+            self._work = None
+            if self._how is None:
+                then(result)
+                self._go_on()
+
+        self._work = self._loop.create_task(wait())
+
+    def _sealed(self, packet: Packet) -> bytes:
         try:
-            wire = self._connection.send(packet)
+            return self._connection.send(packet)
         except LocalWireError as error:
             # It came to us packed tighter than we can pack it
-            wire = self._connection.send(Packet.error(str(error)))
+            return self._connection.send(Packet.error(str(error)))
+
+    def _send(self, wire: bytes) -> None:
+        if self._output_ended or self._how is not None:
+            return
         self._record.packets_sent += 1
         self._record.bytes_sent += len(wire)
         self._transport.write(wire)
 
     def _carry_out(self, packet: Packet) -> Packet | None:
-        operation = packet.operation
-        match operation:
-            case Operation.ECHO:
-                return packet
-            case Operation.SOURCE:
-                return source_reply(*read_source(packet.argument))
-            case Operation.SINK:
-                return sink_reply(packet.argument)
-            case Operation.OBSERVED:
-                seen = {**self._record.as_dict(), "tcp_info": tcp_info(self._socket)}
-                return document_reply(operation, seen)
+        match packet.operation:
+            case Operation.ECHO | Operation.SOURCE | Operation.SINK:
+                return payload_reply(packet)
             case Operation.HOLD:
                 self._hold(read_hold(packet.argument) / 1000, packet)
                 return None
-            case Operation.IDENTIFY:
-                self._record.nonce = read_nonce(packet.argument).hex()
-                return packet
-            case Operation.JOURNAL:
-                return self._journal_reply(read_nonce(packet.argument))
             case Operation.CLOSE:
                 self._close(read_close(packet.argument))
                 return None
-            case Operation.ERROR:
-                return Packet.error("ERROR is an answer, not a request")
-
-    def _journal_reply(self, nonce: bytes) -> Packet:
-        records = self._server.journal.of(nonce)
-        if not records:
-            return Packet.error("no session with this nonce is in the journal")
-        shown = [record.as_dict() for record in records[-MAX_JOURNAL_RECORDS:]]
-        return document_reply(Operation.JOURNAL, {"count": len(records), "records": shown})
+        return record_reply(packet, self._record, self._server.journal, self._socket)
 
     def _hold(self, seconds: float, reply: Packet) -> None:
         def release() -> None:
             self._held = None
             self._last_packet = time.monotonic()
-            self._reply(reply)
+            self._send(self._sealed(reply))
             self._go_on()
 
         # Nothing else is answered meanwhile: answers keep their order
@@ -256,15 +269,13 @@ class Conversation(asyncio.Protocol):
                 self._output_ended = True
                 self._transport.write_eof()
 
-    def _watch(self, seconds: float) -> None:
-        self._idle = self._loop.call_later(seconds, self._check_idle)
-
     def _check_idle(self) -> None:
         """One lazy timer a connection: only whole packets count, so a dribbling client gains no time."""
         limit = self._server.idle_timeout_seconds
         quiet = time.monotonic() - self._last_packet
-        if self._held is not None or quiet < limit:
-            self._watch(limit if self._held is not None else limit - quiet)
+        is_ours = self._held is not None or self._work is not None
+        if is_ours or quiet < limit:
+            self._idle = self._loop.call_later(limit if is_ours else limit - quiet, self._check_idle)
             return
         if self._transport.get_write_buffer_size():
             self._reset(Ended.NOT_READING)
@@ -281,9 +292,7 @@ class Conversation(asyncio.Protocol):
         self._how = self._how or how
         self._transport.close()
 
-    def _reset(self, how: Ended) -> None:
-        """Close with RST (socket(7), SO_LINGER 0); the kernel, too, throws away what waits there."""
+    def _reset(self, how: Ended) -> None:  # the kernel, too, throws away what waits there
         self._how = self._how or how
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOTHING)
+        reset_when_closed(self._socket)
         self._transport.abort()

@@ -13,7 +13,6 @@ Rules that keep it correct:
 """
 
 import asyncio
-import contextlib
 import os
 import select
 import socket
@@ -26,12 +25,14 @@ from relay.pipes import PipePool
 from relay.pump_end import TunnelEnd
 from relay.resetting import DELIVERY_SECONDS, DeliverThenReset
 from relay.tunnel_loop import attach
-from relay.vanished import is_dead
+from relay.vanished import is_dead, notice_vanished
 
 IS_AVAILABLE = hasattr(os, "splice") and hasattr(select, "epoll")
 
 # What a half may carry in one turn before others come to theirs.
 QUANTUM_BYTES = 262_144
+# So long at least, and at most twice, a tunnel goes without keep-alive probes, which cost four calls to set.
+YOUNG_SECONDS = 15.0
 
 if IS_AVAILABLE:
     _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -46,7 +47,7 @@ class SplicePlane:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.wants_loop = False
+        self.turn = 0
         self._poller = attach(self._loop, self._wake, self._carry_on)
         self._epoll = self._poller.epoll
         self._reading: dict[int, Half] = {}
@@ -55,6 +56,7 @@ class SplicePlane:
         self._queue: deque[Half] = deque()
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
+        self._growing_up: asyncio.TimerHandle | None = None
         self.pipes = PipePool()
 
     def __len__(self) -> int:
@@ -67,6 +69,8 @@ class SplicePlane:
               not acted upon.
         """
         self._links.add(link)
+        if link.is_young and self._growing_up is None:
+            self._growing_up = self._loop.call_later(YOUNG_SECONDS, self._grow_up)
         halves = (link.up, link.down)
         for half in halves:
             self._reading[half.source] = half
@@ -86,10 +90,15 @@ class SplicePlane:
     def watch(self, descriptor: int, woke: Callable[[int], None], events: int = _EVENTS) -> None:
         """Have `woke` called with the flags of each event (epoll(7)), until `unwatch` or `add`.
 
-        It sets `wants_loop` when it has given the event loop something to do.
+        In the `turn` in which it is called an event may be meant for an earlier socket of this number.
         """
         self._watched[descriptor] = woke
         self._epoll.register(descriptor, events)
+
+    def watch_once(self, descriptor: int, woke: Callable[[int], None]) -> None:
+        """As `watch`, where that may have been said already."""
+        if descriptor not in self._watched:
+            self.watch(descriptor, woke)
 
     def unwatch(self, descriptor: int) -> None:
         """Undo `watch`; before the descriptor is closed."""
@@ -104,8 +113,17 @@ class SplicePlane:
             self._finish(link, TunnelEnd.STOPPED)
         for descriptor in list(self._watched):
             self.unwatch(descriptor)
+        if self._growing_up is not None:
+            self._growing_up.cancel()
         self._poller.detach()
         self.pipes.close()
+
+    def _grow_up(self) -> None:
+        self._growing_up = None  # most tunnels have ended by now; from the others a peer may one day vanish
+        for link in self._links:
+            if link.is_young and not link.is_over:
+                link.is_young = False
+                notice_vanished(link.target)
 
     def _carry_on(self) -> bool:
         """After fresh events a half that used up its quantum has its turn: small messages never wait long."""
@@ -113,8 +131,8 @@ class SplicePlane:
             half = self._queue.popleft()
             half.is_queued = False
             self._run(half)
-        wants_loop, self.wants_loop = self.wants_loop, False
-        return not self._queue and not wants_loop
+        self.turn += 1
+        return not self._queue
 
     def _wake(self, descriptor: int, flags: int) -> None:
         half = self._reading.get(descriptor)
@@ -157,7 +175,6 @@ class SplicePlane:
             if not half.other.is_done and is_dead(source):
                 self._sink_broke(half.other)
         elif half.pending or half.held:
-            self.wants_loop = True
             self._loop.call_later(DELIVERY_SECONDS, self._give_up, half, half.count)
 
     def _give_up(self, half: Half, count: int) -> None:
@@ -222,8 +239,11 @@ class SplicePlane:
         if other.is_done:
             self._finish(link, link.first_end)
             return
-        with contextlib.suppress(OSError):
-            (link.target if half is link.up else link.client).shutdown(socket.SHUT_WR)
+        sink = link.target if half is link.up else link.client
+        try:
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # it was reset meanwhile, which its own half is told
 
     def _sink_broke(self, half: Half) -> None:
         """The sink has reset. What it sent before is still owed to the other side."""
@@ -248,7 +268,6 @@ class SplicePlane:
         how = end or (TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET)
         dead, owed = (link.client, link.target) if is_client else (link.target, link.client)
         self._forget(link)
-        self.wants_loop = True
         self._epoll.unregister(owed.fileno())
         reset_socket(dead)
 
@@ -266,7 +285,6 @@ class SplicePlane:
         for sock in (link.client, link.target):
             reset_socket(sock) if end is TunnelEnd.STOPPED else sock.close()
         self._links.discard(link)
-        self.wants_loop = True
         link.on_end(end)
 
     def _forget(self, link: Link) -> None:

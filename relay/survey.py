@@ -36,18 +36,20 @@ async def survey(
     *,
     timeout_seconds: float = 10.0,
     idle_seconds: float = 0.0,
+    qualities: bool = True,
     on_finding: Tell | None = None,
 ) -> Findings:
     """Put questions to a route until it is clear what stops it, or nothing more can be learnt from here.
 
     Args: timeout_seconds: for all of it, the rest for an idle connection apart.
-          idle_seconds: also leave a connection alone for so long. on_finding: told each answer as it comes.
+          idle_seconds: also leave a connection alone for so long. qualities: try those of a path that works.
+          on_finding: told each answer as it comes.
     """
     trip = Trip(route, key, Patience.within(timeout_seconds), idle_seconds=idle_seconds)
     run = _Run(trip, on_finding)
     try:
         async with asyncio.timeout(timeout_seconds):
-            await run.walk()
+            await run.walk(qualities)
             await run.narrow()
         if idle_seconds and trip.answers.get("ping") == "answered":
             await run.put([CHECKS["idle"]])
@@ -76,7 +78,7 @@ class _Run:
         answered = tuple(self._found)
         return Findings(str(route.target), hops, self._began_utc, seconds, self._trip.connections, answered)
 
-    async def walk(self) -> None:
+    async def walk(self, qualities: bool) -> None:
         """Go along the way until a step fails; then try the qualities of a path that works."""
         for question, good in SPINE.items():
             if not self._may(question):
@@ -84,7 +86,8 @@ class _Run:
             await self.put([CHECKS[question]])
             if self._trip.answers.get(question) not in good:
                 return
-        await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
+        if qualities:
+            await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
 
     async def narrow(self) -> None:
         """Ask what tells the causes apart that are still possible, until nothing does."""

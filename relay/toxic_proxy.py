@@ -9,7 +9,7 @@ from typing import Any
 from relay.dial import reset_socket
 from relay.failure import RelayError
 from relay.fault_path import FaultPath
-from relay.fault_plan import BoundFaults, FaultPlan
+from relay.fault_plan import Binder, BoundFaults, FaultPlan, JoinedFaults
 from relay.fault_rule import TunnelFacts
 from relay.listening import accept_each, bound_endpoint, listen_on
 from relay.pump_end import Counters
@@ -75,14 +75,18 @@ class ToxicProxy:
     """Accepts on `listen` and carries each connection to `upstream`.
 
     Args: dial: opens the upstream for a client, named address:port; the proxy's policy may refuse it.
+        faults: of every connection, beside those of the toxics.
     """
 
-    def __init__(self, name: str, listen: Endpoint, upstream: Endpoint, dial: Dial) -> None:
+    def __init__(
+        self, name: str, listen: Endpoint, upstream: Endpoint, dial: Dial, faults: Binder | None = None
+    ) -> None:
         self.name = name
         self.listen = listen
         self.upstream = upstream
         self.toxics = Toxics()
         self._dial = dial
+        self._faults = JoinedFaults(self.toxics, faults)
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,7 +142,7 @@ class ToxicProxy:
             except RelayError as error:
                 raise Refused(unreachable(error)) from error
 
-        faults = self.toxics.bind(TunnelFacts(str(self.upstream), client=client)) or BoundFaults()
+        faults = self._faults.bind(TunnelFacts(str(self.upstream), client=client)) or BoundFaults()
         # Not by CONNECT: there is no reply to make, and nothing but an end to say when the dial fails
         path = FaultPath(SocketStream(sock), dial, faults, Counters(), established=b"")
         await path.run()

@@ -6,17 +6,19 @@ Here the selector of the loop serves tunnels itself, and returns to asyncio when
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import select
 import selectors
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVarTuple
 
 MAX_EVENTS = 512
 # How many waits of a nested epoll follow each other before the event loop has its own turn.
 TURNS = 8
 
+_Args = TypeVarTuple("_Args")
 Wake = Callable[[int, int], None]
 CarryOn = Callable[[], bool]
 
@@ -85,6 +87,8 @@ class TunnelSelector(selectors.BaseSelector):
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._wake: Wake | None = None
         self._carry_on: CarryOn = _nothing
+        # Whether asyncio has been given something to do since it last asked
+        self.is_asked = False
 
     def attach(self, wake: Wake, carry_on: CarryOn) -> bool:
         """As `attach` above; False when there is a plane already."""
@@ -128,6 +132,7 @@ class TunnelSelector(selectors.BaseSelector):
         end = math.inf if timeout is None else time.monotonic() + timeout
         keys, wake, poll, ready = self._keys, self._wake, self.epoll.poll, []
         wait_seconds = _rounded(timeout)
+        self.is_asked = False
         if wake is not None and not self._carry_on():
             wait_seconds = 0.0
         while True:
@@ -137,7 +142,7 @@ class TunnelSelector(selectors.BaseSelector):
                     ready.append((key, _events(flags) & key.events))
                 elif wake is not None:
                     wake(descriptor, flags)
-            if ready or wake is None or not self._carry_on():
+            if ready or self.is_asked or wake is None or not self._carry_on():
                 return ready
             left = end - time.monotonic()
             if left <= 0:
@@ -174,6 +179,22 @@ class TunnelLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.tunnels = TunnelSelector()
         super().__init__(self.tunnels)
+
+    def call_soon(
+        self, callback: Callable[[*_Args], object], *args: *_Args,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:  # fmt: skip
+        """As every loop's; the selector then returns, however busy its tunnels are."""
+        self.tunnels.is_asked = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*_Args], object], *args: *_Args,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:  # fmt: skip
+        """As every loop's; the selector then returns, for it may have to wait less long."""
+        self.tunnels.is_asked = True
+        return super().call_at(when, callback, *args, context=context)
 
 
 def _nothing() -> bool:

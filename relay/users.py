@@ -2,7 +2,8 @@
 
 One line for each user, `NAME:VERIFIER[:VERIFIER...]`; a verifier is `$KIND$...`, and each kind serves a login
 scheme. Empty lines and lines that begin with `#` are skipped. `$scrypt$ln=14,r=8,p=1$SALT$HASH` is what
-`relay proxy passwd` writes (scrypt of RFC 7914, as a PHC string; base64 without padding).
+`relay proxy passwd` writes (scrypt of RFC 7914, as a PHC string; base64 without padding). The others, from
+which nobody reads the password either but which are as good as it, are those of `relay/login_hashes.py`.
 """
 
 import base64
@@ -13,12 +14,13 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.failure import SettingsError
 from relay.list_file import read_lines
+from relay.login_hashes import FORMS, kind_of
 
 SCRYPT = "scrypt"
 # What RFC 7914 section 2 has as an interactive login's cost: 16 MiB and some ten milliseconds.
@@ -33,6 +35,7 @@ _VERIFIER = re.compile(r"\$([a-z0-9-]{1,32})\$[\x21-\x39\x3b-\x7e]{1,1000}\Z")
 _SCRYPT = re.compile(
     r"\$scrypt\$ln=(1[0-8]),r=([1-9]|1[0-6]),p=([1-4])\$([A-Za-z0-9+/]{11,64})\$([A-Za-z0-9+/]{43})\Z"
 )
+_FORMS = {SCRYPT: _SCRYPT, **FORMS}
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ def _read_line(line: str, where: str) -> tuple[str, dict[str, str]]:
     found: dict[str, str] = {}
     for part in parts:
         match = _VERIFIER.match(part)
-        is_cost_wrong = part.startswith(f"${SCRYPT}$") and not _SCRYPT.match(part)
-        if match is None or is_cost_wrong or match[1] in found:
+        form = _FORMS.get(match[1]) if match is not None else None
+        if match is None or (form is not None and not form.match(part)) or kind_of(part) in found:
             raise SettingsError(f"{where}: expected NAME:$scrypt$..., as `relay proxy passwd` writes it")
-        found[match[1]] = part
+        found[kind_of(part)] = part
     if not found:
         raise SettingsError(f"{where}: this user has no password; expected NAME:$scrypt$...")
     return user, found
@@ -150,7 +153,19 @@ def _decoy_for(users: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def set_password(path: Path, user: str, password: str) -> bool:
-    """Write the user's new password into the file, which is made if need be; True when the user is new.
+    """Write the scrypt hash of a new password, as `set_verifiers`. Raises: SettingsError."""
+    check_password(password)
+    return set_verifiers(path, user, [hash_password(password)])
+
+
+def check_password(password: str) -> None:
+    """Raises: SettingsError for one of a length that is not taken."""
+    if not 0 < len(password) <= MAX_PASSWORD_CHARACTERS:
+        raise SettingsError(f"password: expected 1 to {MAX_PASSWORD_CHARACTERS} characters")
+
+
+def set_verifiers(path: Path, user: str, verifiers: Sequence[str]) -> bool:
+    """Write a user's verifiers into the file, which is made if need be; True when the user is new.
 
     The file is replaced at once: who reads it meanwhile has the old one or the new one. Other verifiers of
     the user go, as they are of the old password.
@@ -158,15 +173,13 @@ def set_password(path: Path, user: str, password: str) -> bool:
     Raises: SettingsError.
     """
     check_user(user, "user")
-    if not 0 < len(password) <= MAX_PASSWORD_CHARACTERS:
-        raise SettingsError(f"password: expected 1 to {MAX_PASSWORD_CHARACTERS} characters")
     is_there = path.exists()
     if is_there:
         read_users(path)
     lines = path.read_text("utf-8").removesuffix("\n").split("\n") if is_there else []
     kept = [line for line in lines if line.partition(":")[0] != user]
     place = next((at for at, line in enumerate(lines) if line.partition(":")[0] == user), len(lines))
-    kept.insert(place, f"{user}:{hash_password(password)}")
+    kept.insert(place, ":".join((user, *verifiers)))
     try:
         mode = path.stat().st_mode & 0o777 if is_there else 0o600
         _replace(path, "".join(f"{line}\n" for line in kept), mode)

@@ -15,51 +15,54 @@ RELAY = Path(relay.__file__).parent
 
 LAYERS = (
     # What the system and the peers tell; how a failure and an end are named.
-    {"answered", "aside", "c_parser", "cause", "dial", "evidence", "failure", "fault", "finding",
-     "journal", "kerberos_words", "line_log", "log_format", "login", "metrics", "pipes", "pump_end",
-     "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
+    {"answered", "aside", "c_parser", "cause", "deadlines", "dial", "evidence", "failure", "fault",
+     "finding", "journal", "kerberos_words", "line_log", "log_format", "login", "login_hashes", "metrics",
+     "own_loop", "pipes", "pump_end", "questions", "quoted", "reading", "tls", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "asides", "backoff", "catalogue", "diagnosis", "exposition", "fault_answer",
-     "foreign", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup", "pipe", "probe",
-     "race", "recording", "refusal", "resetting", "serving", "siblings", "stream", "throwaway_ca",
-     "toml_table", "trace", "turned_away"},
+     "foreign", "host_guard", "http2_errors", "kerberos_ticket", "keys", "link", "list_file", "lookup",
+     "operations", "pipe", "probe", "race", "recording", "refusal", "resetting", "siblings", "stream",
+     "throwaway_ca", "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "http2_pipe", "http2_stream", "intake", "limits", "lookups",
-     "packet_stream", "pump", "recorded_stream", "refused", "report", "security_context", "splice",
-     "stdio", "stream_transport", "users"},
+     "packet_stream", "probe_metrics", "pump", "recorded_stream", "refused", "report", "security_context",
+     "serving", "splice", "stdio", "stream_transport", "users"},
     # Logins, routes; faults and personas, which are data.
-    {"accepting_context", "accounts", "client_logins", "fault_rule"},
-    {"fault_plan", "logins", "persona", "route", "toxics"},
+    {"accepting_context", "client_logins", "fault_rule", "token_keys"},
+    {"accounts", "fault_plan", "persona", "route", "toxics"},
+    {"token_login"},
+    {"logins"},
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
     {"access_ports", "access_request", "authority", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
      "reports", "tls_listen"},
-    {"access_conditions", "connect_tunnel", "emulator", "hop_carrier", "hop_dial", "hop_socks", "listener",
-     "pac", "request_head", "toxic_proxy"},
+    {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier",
+     "hop_dial", "hop_socks", "listener", "pac", "request_head", "toxic_proxy"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "request_body", "walk", "workers"},
+    {"access_rule", "fields", "places", "probe_request", "request_body", "walk", "workers"},
     {"access", "blocking", "express", "profile_listeners", "reply_head", "request_gate", "tunnel",
      "upstream"},
-    {"check", "client_request", "dialler", "forward", "framework_client", "http2_side", "persona_gate",
-     "ping"},
-    {"admission", "checks", "login_gate", "outcomes", "pac_page", "persona_way", "profile_access",
-     "takeover"},
+    {"blocking_client", "check", "client_request", "dialler", "forward", "framework_client", "http2_side",
+     "persona_gate", "ping", "plain_port"},
+    {"admission", "checks", "login_gate", "login_steps", "outcomes", "pac_page", "persona_way",
+     "profile_access", "takeover"},
     {"outbound"},
     {"exchange", "profile_upstreams"},
-    {"absolute_form", "gatekeeper", "profile", "survey"},
+    {"absolute_form", "gatekeeper", "profile_login", "survey"},
+    {"profile"},
     {"doorman"},
     {"answering"},
     # What a command starts.
     {"desk", "http2_door", "reception"},
     {"front"},
     {"proxy"},
-    {"admin", "demo", "toxiproxy_api"},
-    {"commands"},
+    {"admin", "demo", "exporter", "proxy_answers", "server_answers", "testbed", "toxiproxy_api"},
+    {"commands", "load", "pytest_plugin"},
 )
 """A module imports from the rows above its own only."""
 
-AIOHTTP_MODULES = {"admin", "answered", "c_parser", "takeover", "toxiproxy_api"}
-"""The proxy's side; every other command starts without aiohttp."""
+AIOHTTP_MODULES = {"admin", "answered", "c_parser", "exporter", "host_guard", "takeover", "toxiproxy_api"}
+"""The proxy's side, and what Prometheus asks by HTTP; every other command starts without aiohttp."""
 
 NOT_BYTES = {
     "aiohttp", "asyncio", "datetime", "logging", "multiprocessing", "pathlib", "random", "relay", "select",

@@ -18,6 +18,7 @@ MAX_NONCES: Final = 4096
 
 _SEAL_BYTES: Final = 16
 _TIME_BYTES: Final = 8
+_A_SECOND: Final = 1_000_000
 
 
 class Verdict(Enum):
@@ -55,6 +56,7 @@ class DigestVerifier:
         secret: seals the nonces; at least 16 octets, the same in all processes that serve one address.
         life_seconds: how long a nonce is good.
         algorithms: offered, in this order; RFC 7616 section 3.7 has the strongest first.
+        began_seconds: when its counts began; nonces from before that are stale.
     Raises: LocalWireError for a short secret or an unknown algorithm.
     """
 
@@ -66,6 +68,7 @@ class DigestVerifier:
         secret: bytes,
         life_seconds: float = 300.0,
         algorithms: Sequence[str] = ("SHA-512-256", "SHA-256", "MD5"),
+        began_seconds: float = float("-inf"),
     ) -> None:
         if len(secret) < 16:
             raise LocalWireError(f"the secret of nonces has {len(secret)} octets; expected at least 16")
@@ -78,7 +81,9 @@ class DigestVerifier:
         self._life_seconds = life_seconds
         self._algorithms = tuple(algorithms)
         self._counts: OrderedDict[str, int] = OrderedDict()
-        self._floor_seconds = float("-inf")  # nonces made before it may have been used, and were forgotten
+        self._floor_seconds = began_seconds  # nonces made before it may have been used, and were forgotten
+        # A user who is not known takes the same time as one with a wrong password
+        self._decoys = {name: base_hash(name, b"", b"", secret) for name in self._algorithms}
 
     def challenges(self, now_seconds: float, entropy: bytes, *, is_stale: bool = False) -> list[str]:
         """Return the values for Proxy-Authenticate, one for each algorithm.
@@ -95,8 +100,10 @@ class DigestVerifier:
             for name in self._algorithms
         ]
 
-    def verify(self, authorization: str, method: str, uri: str, now_seconds: float) -> Verified:
-        """Check a Proxy-Authorization (the whole value) of a request for `uri`.
+    def verify(
+        self, authorization: str, method: str, uris: str | Sequence[str], now_seconds: float
+    ) -> Verified:
+        """Check a Proxy-Authorization (the whole value) of a request for `uris`, which all mean the same.
 
         Raises: AuthMalformed when it is no Digest that can be read; answer 400 or refuse.
         """
@@ -105,12 +112,17 @@ class DigestVerifier:
             raise AuthMalformed("the credentials are not of the scheme Digest")
         params = parse_parameters(rest)
         given = _Given.of(params)
-        if given.uri != uri or params.get("realm") != self._realm or given.algorithm not in self._algorithms:
+        allowed = (uris,) if isinstance(uris, str) else uris
+        is_ours = params.get("realm") == self._realm and given.algorithm in self._algorithms
+        if given.uri not in allowed or not is_ours:
             return Verified(Verdict.REFUSED)
         proved = self._is_proved(given, method)
-        made_seconds = self._made_seconds(given.nonce)
-        if made_seconds is None or not proved:
+        if not proved:
             return Verified(Verdict.REFUSED)
+        made_seconds = self._made_seconds(given.nonce)
+        if made_seconds is None:
+            # Another's, or of a process that is no more: the password is right (RFC 7616 section 3.3, stale)
+            return Verified(Verdict.STALE)
         is_old = now_seconds - made_seconds > self._life_seconds or made_seconds < self._floor_seconds
         if is_old or not self._counts_on(given, made_seconds):
             return Verified(Verdict.STALE)
@@ -119,8 +131,7 @@ class DigestVerifier:
     def _is_proved(self, given: "_Given", method: str) -> bool:
         name = given.algorithm.removesuffix("-SESS")
         known = self._ha1_of(name, given.user)
-        # A user who is not known takes the same time as one with a wrong password
-        ha1 = known if known is not None else base_hash(name, b"", b"", self._secret)
+        ha1 = known if known is not None else self._decoys[given.algorithm]
         return is_equal(given.digest(ha1, method), given.response) and known is not None
 
     def _info(self, given: "_Given") -> str:
@@ -141,7 +152,7 @@ class DigestVerifier:
         return True
 
     def _nonce(self, now_seconds: float, entropy: bytes) -> str:
-        made = int(now_seconds * 1000).to_bytes(_TIME_BYTES, "big", signed=True) + entropy
+        made = int(now_seconds * _A_SECOND).to_bytes(_TIME_BYTES, "big", signed=True) + entropy
         return base64.urlsafe_b64encode(made + self._seal(made)).decode("ascii")
 
     def _made_seconds(self, nonce: str) -> float | None:
@@ -155,7 +166,7 @@ class DigestVerifier:
         is_ours = hmac.compare_digest(self._seal(made), seal)
         if not is_ours or base64.urlsafe_b64encode(data).decode("ascii") != nonce:
             return None
-        return int.from_bytes(made[:_TIME_BYTES], "big", signed=True) / 1000
+        return int.from_bytes(made[:_TIME_BYTES], "big", signed=True) / _A_SECOND
 
     def _seal(self, made: bytes) -> bytes:
         return hmac.digest(self._secret, made, "sha256")[:_SEAL_BYTES]

@@ -15,6 +15,7 @@ COMMANDS = {
     "route": "tell which proxy a target is reached through, and the rule that says so",
     "tunnel": "a local port, or stdin and stdout, that leads to a target through proxies",
     "check": "say what stops the traffic, who can mend it, and what to send to them",
+    "exporter": "probe paths when Prometheus asks, and name what stops them",
     "ping": "TMSS10Ping: time empty packets to a Framework Server",
 }
 EXIT_GOOD, EXIT_BAD, EXIT_USAGE = 0, 1, 2

@@ -10,13 +10,14 @@ from dataclasses import replace
 from relay.c_parser import ParserMissing, require_c_parser
 from relay.commands import EXIT_BAD, EXIT_GOOD, passwd
 from relay.commands.access_log import open_log
+from relay.commands.admin_option import bind_admin, warn_of_admin
 from relay.commands.proxy_faults import controlled, plan_of
 from relay.commands.proxy_persona import list_personas
 from relay.commands.proxy_service import ProxyService, Ties, reloaded
 from relay.commands.running import say, serve
 from relay.commands.serving_profile import profile_of, proxy_parser
 from relay.failure import SettingsError
-from relay.listening import bound_endpoint, is_public, listen_on
+from relay.listening import bound_endpoint
 from relay.profile import Profile
 from relay.refusal import PROXY_NAME
 from relay.route import Endpoint
@@ -52,8 +53,7 @@ def run(arguments: Sequence[str], program: str) -> int:
 def _warn(program: str, profile: Profile) -> None:
     if profile.login is None and profile.is_public:
         say(program, "warning: it can be reached from other machines and asks for no login")
-    if profile.listen.admin is not None and is_public(profile.listen.admin):
-        say(program, "warning: --admin can be reached from other machines, and asks nobody who they are")
+    warn_of_admin(profile.listen.admin, program)
 
 
 class _Start:
@@ -65,7 +65,7 @@ class _Start:
         self._profile = profile
         self._faults = plan_of(profile.faults, options, program)
         self._log_file = open_log(profile.log.file)
-        self._admin = self._bind_admin()
+        self._admin = bind_admin(profile.listen.admin)
         self._own = [bound_endpoint(self._admin)] if self._admin is not None else []
 
     def run(self) -> int:
@@ -80,18 +80,6 @@ class _Start:
                 self._admin.close()
             if self._log_file is not None and self._log_file is not sys.stdout:
                 self._log_file.close()
-
-    def _bind_admin(self) -> socket.socket | None:
-        endpoint = self._profile.listen.admin
-        if endpoint is None:
-            return None
-        try:
-            first, *others = listen_on([endpoint])
-        except OSError as error:
-            raise SettingsError(f"--admin: {error.strerror or error}") from None
-        for sock in others:
-            sock.close()
-        return first
 
     def _read_again(self) -> Profile:
         """The profile as the file has it now, with the Via that was made up at the start."""

@@ -5,10 +5,11 @@ import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self, TextIO
 
-from relay.admin import Admin, answers_of
+from relay.admin import Admin, Subject
 from relay.commands.access_log import LogWriter
 from relay.commands.running import say
 from relay.failure import SettingsError
@@ -19,6 +20,7 @@ from relay.metrics import Metrics
 from relay.outbound import Ways
 from relay.profile import Profile
 from relay.proxy import ConnectProxy
+from relay.proxy_answers import answers_of
 from relay.route import Endpoint
 from relay.siblings import Siblings, answer_siblings
 
@@ -92,11 +94,11 @@ class ProxyService:
         ties = self._ties
         if ties.admin is not None:
             siblings = Siblings(ties.siblings) if ties.siblings else None
-            self._admin = Admin(self.proxy, ties.admin, siblings)
+            self._admin = Admin(self._subject(), ties.admin, siblings)
             await self._admin.start()
         if ties.sibling is not None:
             self._answers = asyncio.create_task(
-                answer_siblings(ties.sibling, lambda word: answers_of(self.proxy, word))
+                answer_siblings(ties.sibling, partial(answers_of, self.proxy))
             )
         return self
 
@@ -110,6 +112,11 @@ class ProxyService:
             self._answers.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._answers
+
+    def _subject(self) -> Subject:
+        from relay.exposition import exposition
+
+        return Subject(partial(answers_of, self.proxy), exposition, "tunnels")
 
     def close_log(self) -> None:
         """Give a slow reader of the log a moment."""

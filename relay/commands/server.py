@@ -1,17 +1,21 @@
 """`relay server`: the emulated Framework Server."""
 
 import json
+import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
+from relay.commands.admin_option import add_admin_option, admin_endpoint, bind_admin, warn_of_admin
 from relay.commands.options import Parser, add_key_option, add_listen_option, count, listen_of, seconds
 from relay.commands.running import say, serve
+from relay.commands.server_service import ServerService
 from relay.emulator import IDLE_TIMEOUT_SECONDS, MAX_CONNECTIONS, EmulatedServer
 from relay.failure import SettingsError
 from relay.journal import Record
 from relay.keys import load_key
-from relay.listening import allow_descriptors, is_public
+from relay.listening import allow_descriptors, bound_endpoint, is_public
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
 
@@ -29,18 +33,32 @@ def run(arguments: Sequence[str], program: str) -> int:
     if not allow_descriptors(options.max_connections):
         say(program, f"warning: this process may not open enough files for {options.max_connections} "
             "connections (ulimit -n): those beyond will wait")  # fmt: skip
-    service = EmulatedServer(
-        listen,
-        key=key,
-        idle_timeout_seconds=options.idle_timeout,
-        max_connections=options.max_connections,
-        on_end=_teller(program, options.journal, journal),
-    )
+    tell = _teller(program, options.journal, journal)
+    admin = None
     try:
+        admin = _bind_admin(options.admin, program)
+        service = ServerService(admin, tell, partial(
+            EmulatedServer,
+            listen,
+            key=key,
+            idle_timeout_seconds=options.idle_timeout,
+            max_connections=options.max_connections,
+        ))  # fmt: skip
         return serve(program, service)
     finally:
+        if admin is not None:
+            admin.close()
         if journal is not None:
             journal.close()
+
+
+def _bind_admin(text: str | None, program: str) -> socket.socket | None:
+    endpoint = admin_endpoint(text) if text is not None else None
+    warn_of_admin(endpoint, program)
+    sock = bind_admin(endpoint)
+    if sock is not None:
+        say(program, f"admin on http://{bound_endpoint(sock)}")
+    return sock
 
 
 def _teller(program: str, path: str, journal: FileIO | None) -> Callable[[Record], None]:
@@ -89,5 +107,6 @@ def _parser(program: str) -> Parser:
         "--max-connections", type=count, default=MAX_CONNECTIONS, metavar="N",
         help="more than so many at once are reset as soon as they come (default %(default)s)",
     )  # fmt: skip
+    add_admin_option(parser, "connections")
     parser.add_argument("--journal", metavar="FILE", help="append one JSON line per ended connection to FILE")
     return parser

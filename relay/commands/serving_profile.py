@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from relay.access_ports import parse_ports
+from relay.commands.admin_option import add_admin_option, admin_endpoint
 from relay.commands.listener_options import add_listener_options, listeners_of
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
 from relay.commands.proxy_faults import add_fault_options, rules_of
@@ -13,7 +14,7 @@ from relay.commands.proxy_persona import add_persona_option, persona_of
 from relay.failure import SettingsError
 from relay.log_format import FORMATS
 from relay.profile import DEFAULT_LISTEN, AccessLog, Listen, Profile, read_profile
-from relay.route import Endpoint, Hop
+from relay.route import Hop
 from relay.upstream import Upstream
 from relay.workers import MAX_WORKERS
 
@@ -48,7 +49,7 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
     if via is not None and not _TOKEN.match(via):
         what = "--via" if options.via is not None else f"{options.config}: [listen]: via"
         raise SettingsError(f"{what}: {via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
-    admin = _admin(options.admin) if options.admin is not None else listen.admin
+    admin = admin_endpoint(options.admin) if options.admin is not None else listen.admin
     grace_seconds = listen.grace_seconds if options.grace is None else options.grace
     on = listen.on
     if options.listen:
@@ -60,11 +61,6 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
 def _upstreams(options: argparse.Namespace) -> tuple[Upstream, ...]:
     hops = tuple(Hop.parse(url, "--upstream") for url in options.upstream)
     return (Upstream(hops),) if hops else ()
-
-
-def _admin(text: str) -> Endpoint:
-    """HOST:PORT, or a port of loopback alone."""
-    return Endpoint.parse(text if ":" in text else f"127.0.0.1:{text}", "--admin")
 
 
 def grace(text: str) -> float:
@@ -103,10 +99,7 @@ def proxy_parser(program: str) -> Parser:
         "--access-log", metavar="FILE", help="append one line per tunnel or request; - is stdout"
     )
     parser.add_argument("--log-format", choices=tuple(FORMATS), help="of the access log (default json)")
-    parser.add_argument(
-        "--admin", metavar="[HOST:]PORT",
-        help="answer /healthz, /metrics and /tunnels there (HOST is 127.0.0.1 unless given)",
-    )  # fmt: skip
+    add_admin_option(parser, "tunnels")
     parser.add_argument(
         "--grace", type=grace, metavar="SECONDS",
         help="how long SIGTERM lets open tunnels go on (default 0); a second one, or SIGINT, ends them",

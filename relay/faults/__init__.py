@@ -6,6 +6,7 @@ from relay.faults.answer_early import answer_early
 from relay.faults.answer_endless import answer_endless
 from relay.faults.answer_garbage import answer_garbage
 from relay.faults.answer_interim import answer_interim
+from relay.faults.answer_joined import answer_joined
 from relay.faults.answer_length import answer_length
 from relay.faults.answer_login_loop import answer_login_loop
 from relay.faults.answer_page import answer_page
@@ -41,6 +42,7 @@ FAULTS: dict[str, Fault] = {
         answer_endless,
         answer_garbage,
         answer_interim,
+        answer_joined,
         answer_length,
         answer_login_loop,
         answer_page,

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Final
 
 from relay.accounts import Accounts
@@ -23,9 +24,9 @@ class Basic:
         self._accounts = accounts
         self._challenge = f'Basic realm={quoted(realm)}, charset="UTF-8"'
 
-    def challenge(self) -> str:
+    def challenges(self) -> Sequence[str]:
         """Realm and charset; UTF-8 is the only one that there is (RFC 7617 section 2.1)."""
-        return self._challenge
+        return (self._challenge,)
 
     async def check(self, credentials: Credentials, conversation: Conversation) -> Verdict:
         """Ask the accounts."""

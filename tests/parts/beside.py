@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
+
+from relay.own_loop import OwnLoop
 
 T = TypeVar("T")
 
@@ -16,33 +17,12 @@ def beside(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
 
     Nothing may reach that loop's exception handler.
     """
-    ready: threading.Event = threading.Event()
-    served: list[T] = []
     unheard: list[dict[str, object]] = []
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _, context: unheard.append(context))
-    stop = asyncio.Event()
 
-    async def serve() -> None:
-        async with make() as made:
-            served.append(made)
-            ready.set()
-            await stop.wait()
+    async def made() -> AbstractAsyncContextManager[T]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+        return make()
 
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        finally:
-            ready.set()
-            loop.close()
-
-    thread = threading.Thread(target=run, name="beside")
-    thread.start()
-    ready.wait()
-    try:
-        yield served[0]
-    finally:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    with OwnLoop() as loop:
+        yield loop.enter(loop.run(made()))
     assert [] == unheard

@@ -1,5 +1,6 @@
 """`relay server` and the rest of `relay`: what it says when it starts and stops, and what it refuses."""
 
+import http.client
 import json
 import re
 import signal
@@ -148,6 +149,7 @@ def test_nobody_reads_what_it_says(ping: Ping) -> None:
         (["--idle-timeout", "0"], "argument --idle-timeout: '0'; expected seconds above 0"),
         (["--max-connections", "many"], "argument --max-connections: 'many'; expected a whole number from 1"),
         (["--key-file", "/nosuch"], "--key-file: cannot read '/nosuch': No such file or directory"),
+        (["--admin", "99999"], "--admin: port '99999' in '127.0.0.1:99999'; expected 0 to 65535"),
         (["more"], "unrecognized arguments: more"),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
@@ -208,3 +210,39 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert ("", 1) == (out, err.count("\n"))
     assert err.startswith(f"relay {command}: ")
+
+
+def test_the_admin_listener_counts(ping: Ping) -> None:
+    """--admin: health, what is open, and metrics by how connections ended; asked by address only."""
+
+    def ask(path: str, **fields: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(where.host, where.port, timeout=10)
+        connection.request("GET", path, headers=fields)
+        reply = connection.getresponse()
+        text = reply.read().decode()
+        connection.close()
+        return reply.status, text
+
+    with Server("--listen", "127.0.0.1:0", "--admin", "0") as server:
+        where = Endpoint.parse(server.said[0].rpartition("http://")[2].strip())
+        (endpoint,) = server.endpoints
+        assert 0 == ping("-c", 2, "-i", "0.01", endpoint)[0]
+        with socket.create_connection((endpoint.host, endpoint.port)) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert b"" == stranger.recv(1)
+        server.says(), server.says()
+        with socket.create_connection((endpoint.host, endpoint.port)) as still_open:
+            still_open.sendall(b"\0")
+            while '"bytes_received": 1' not in ask("/connections")[1]:
+                pass
+            status, text = ask("/metrics")
+            assert (200, '"connections_open": 1') == (status, ask("/healthz")[1][-24:-1].strip(", "))
+        assert 421 == ask("/metrics", Host="evil.example")[0]
+        server.stop()
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert "1.0" == values['relay_server_connections_total{ended="client-closed"}']
+    assert "1.0" == values['relay_server_connections_total{ended="frame-too-large"}']
+    assert "0.0" == values['relay_server_connections_total{ended="seal-broken"}']
+    assert "2.0" == values["relay_server_pings_total"]
+    assert str(88.0 + 18 + 1) == values['relay_server_bytes_total{direction="received"}']
+    assert "2.0" == values["relay_server_connection_seconds_count"]

@@ -60,10 +60,18 @@ async def test_survive_a_restart():
     assert "still here, on connection 2" == done.stdout.splitlines()[-1]
 
 
-async def _run(name: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+async def test_test_a_client():
+    """All its tests pass, without any settings for pytest."""
+    lean = ("-pno:cacheprovider", "-pno:xdist", "-pno:_cov", "-c", "/dev/null")
+    done = await _run("-m", "pytest", *lean, "test_a_client.py")
+    assert 0 == done.returncode, done.stdout
+    assert "7 passed" in done.stdout
+
+
+async def _run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, str(EXAMPLES / name), *arguments],
+        [sys.executable, *(str(EXAMPLES / word) if word.endswith(".py") else word for word in words)],
         input=stdin,
         capture_output=True,
         text=True,

@@ -247,6 +247,15 @@ def test_heads_are_mangled_and_the_tunnel_is_not() -> None:
     assert HEAD + b"abc" == play("answer_early", (0.0, b"abc"), (0.0, END)).data
 
 
+def test_the_head_waits_for_the_first_words() -> None:
+    """answer_joined: both in one piece when the target speaks in time; else the head goes alone."""
+    joined = play("answer_joined", (0.2, b"hello"), (0.3, b"more"), (0.3, END), seconds=1.0)
+    assert [(0.2, HEAD + b"hello"), (0.3, b"more")] == joined.chunks
+    alone = play("answer_joined", (5.0, b"hello"), (5.0, END), seconds=1.0)
+    assert [(1.0, HEAD), (5.0, b"hello")] == alone.chunks
+    assert [(0.0, HEAD)] == play("answer_joined", (0.0, END), seconds=1.0).chunks
+
+
 def test_garbage_is_repeatable_and_bounded() -> None:
     """So many random bytes, the same with the same seed, never more than 1 MiB."""
     one, again = (play("answer_garbage", size_bytes=100) for _ in range(2))

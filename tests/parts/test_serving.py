@@ -55,6 +55,41 @@ async def test_echoes() -> None:
             assert Packet.echo(data) == await client.ask(Packet.echo(data))
 
 
+@pytest.mark.parametrize(
+    "large",
+    [Packet.source(8_000_000, 1), Packet.echo(os.urandom(8_000_000)), Packet.sink(bytes(60_000_000))],
+    ids=["source", "echo", "sink"],
+)
+async def test_a_large_packet_holds_up_nobody(large: Packet) -> None:
+    """Others are answered while a thread opens one client's packet and packs its answer."""
+    async with Watched() as watched, await watched.client() as busy, await watched.client() as other:
+        watched.server.large_packets = asyncio.Semaphore(1)
+        asked = asyncio.create_task(busy.ask(large))
+        while not watched.server.large_packets.locked() and not asked.done():
+            assert Packet.ping() == await other.ask(Packet.ping())
+        answered = 0
+        while not asked.done():
+            assert Packet.ping() == await other.ask(Packet.ping())
+            answered += 1
+        assert large.operation == (await asked).operation
+    assert answered > 4
+
+
+async def test_a_client_may_leave_while_its_large_packet_is_packed() -> None:
+    """Its connection ends as any other, and the server stops without waiting for the thread."""
+    async with Watched() as watched:
+        watched.server.large_packets = asyncio.Semaphore(1)
+        async with await watched.client() as client:
+            await client.send(Packet.source(8_000_000, 1))
+            async with await watched.client() as other:
+                while not watched.server.large_packets.locked():
+                    await other.ask(Packet.ping())
+            client.reset()
+        assert {Ended.CLIENT_CLOSED, Ended.CLIENT_RESET} == {
+            (await watched.next_ended()).ended, (await watched.next_ended()).ended
+        }  # fmt: skip
+
+
 async def test_is_a_source_and_a_sink() -> None:
     """SOURCE sends the bytes both sides know; SINK tells count and SHA-256 of what came."""
     async with Watched() as watched, await watched.client() as client:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import select
 import socket
 import struct
 import time
@@ -20,6 +21,7 @@ from relay.pump_end import Counters, TunnelEnd
 from relay.splice import SplicePlane
 from relay.stream import SocketStream
 from relay.tunnel_loop import TunnelLoop
+from relay.vanished import KEEPALIVE
 
 MIB = 1_048_576
 PATIENCE_SECONDS = 30
@@ -289,6 +291,10 @@ def test_unread_bytes_do_not_cost_the_other_side_what_was_sent(on_path, first):
     on_path(scenario)
 
 
+def has_unread(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])
+
+
 def test_a_write_that_fails_does_not_cost_what_can_still_be_read(on_path):
     """The target answers, then resets while the client still sends: the whole answer arrives, then RST."""
 
@@ -300,7 +306,7 @@ def test_a_write_that_fails_does_not_cost_what_can_still_be_read(on_path):
         got = await read_exactly(tunnel.client, MIB)
         # The rest of the answer is on its way; the flood fills what the target does not read
         await sending
-        await until(lambda: unsent_bytes(tunnel.target) == 0)
+        await until(lambda: unsent_bytes(tunnel.target) == 0 and has_unread(tunnel.target))
         tunnel.target.close()
         rest, end = await read_all(tunnel.client)
         await asyncio.gather(flooding, return_exceptions=True)
@@ -373,6 +379,7 @@ def test_no_cpu_while_nothing_moves(on_path, state):
                 except BlockingIOError:
                     await asyncio.sleep(0.05)
         before = time.process_time()
+        # Not a wait for something: what is measured is the CPU time of a second in which nothing happens
         await asyncio.sleep(1.0)
         used = time.process_time() - before
         # A loop that spins would take nearly all of the second
@@ -381,6 +388,23 @@ def test_no_cpu_while_nothing_moves(on_path, state):
             assert 0 == paths.plane.pipes.lent
 
     on_path(scenario)
+
+
+async def test_a_tunnel_that_lasts_notices_a_vanished_target(monkeypatch):
+    """Keep-alive probes are set for targets of tunnels that have outlived the most, not for others."""
+    monkeypatch.setattr("relay.splice.YOUNG_SECONDS", 0.01)
+    plane = SplicePlane()
+    sockets = [*pair(), *pair()]
+    try:
+        untouched = sockets[2].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        plane.add(Link(sockets[1], sockets[2], lambda end: None, is_young=True))
+        await until(lambda: sockets[2].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) != untouched)
+        assert KEEPALIVE["TCP_KEEPIDLE"] == sockets[2].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert untouched == sockets[1].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+    finally:
+        plane.close()
+        for sock in sockets:
+            sock.close()
 
 
 def test_idle_tunnels_hold_no_pipes(on_path):

@@ -83,6 +83,13 @@ def certificate(authority: trustme.CA) -> bytes:
 
 
 @pytest.fixture
+def no_kerberos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No realm of this machine's own, and no search for one, which Negotiate begins with."""
+    (tmp_path / "krb5.conf").write_text("[libdefaults]\n dns_lookup_kdc = false\n")
+    monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
+
+
+@pytest.fixture
 def sshd(tool: Tool) -> Iterator[peers.Sshd]:
     """An SSH server."""
     with peers.sshd(tool) as running:

@@ -101,6 +101,7 @@ def realm(tool: Tool, *, clock: str | None = None) -> Iterator[Realm]:
         for query in (
             f'addprinc +requires_preauth -pw "{PASSWORD}" {USER}',
             f"addprinc -randkey {SPN}",
+            "addprinc -randkey HTTP/stranger.test",
             f"ktadd -k {place}/keytab {SPN}",
         ):
             setup(kadmin, "-r", REALM, "-q", query)

@@ -105,6 +105,16 @@ class Proxied:
         sock.sendall(data)
         return sock
 
+    def reaches(self, wanted: Callable[[ConnectProxy], bool]) -> None:
+        """Wait until `wanted` holds of the proxy, as it must soon."""
+
+        async def look() -> None:
+            async with asyncio.timeout(SOON_SECONDS):
+                while not wanted(self.proxy):  # noqa: ASYNC110 - the proxy tells nobody
+                    await asyncio.sleep(0.002)
+
+        self.run(look())
+
     def settled(self) -> tuple[int, int, int]:
         """Connections, tunnels and tasks that are left, once all that is ending has ended."""
 

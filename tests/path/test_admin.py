@@ -3,13 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
-from relay.admin import Admin
+from relay.admin import Admin, Subject
+from relay.exposition import exposition
 from relay.listening import bound_endpoint, listen_on
 from relay.metrics import Metrics
 from relay.proxy import ConnectProxy
+from relay.proxy_answers import answers_of
 from relay.route import Endpoint
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
@@ -40,7 +43,7 @@ async def both() -> AsyncIterator[Both]:
     sock = listen_on([LOOPBACK])[0]
     address = bound_endpoint(sock)
     async with ConnectProxy((LOOPBACK,), metrics=Metrics(), own=[address]) as proxy:
-        admin = Admin(proxy, sock)
+        admin = Admin(Subject(partial(answers_of, proxy), exposition, "tunnels"), sock)
         await admin.start()
         yield Both(proxy, address)
         await admin.aclose()

@@ -17,6 +17,7 @@ import pytest
 from relay.access_conditions import CONDITIONS
 from relay.failure import SettingsError
 from relay.limits import Limits
+from relay.login_hashes import digest_verifiers, nt_verifier
 from relay.profile import read_profile
 from tests.path.real import Tool
 
@@ -26,7 +27,7 @@ PROFILES = [text for kind, text in BLOCKS if kind == "toml"]
 DIALOGUES = [text for kind, text in BLOCKS if kind == "console"]
 PATIENCE_SECONDS = 30.0
 USER = "alice:$scrypt$ln=14,r=8,p=1$6FBnaPeaXWSe+T/sau0mZA$3AHrH6SMG2UVGCvBUNaJzQJnb1qI7FmnzFfDZREGIvs\n"
-PORTS = ("3128", "3129", "3130", "9128", "5000")
+PORTS = ("3128", "3129", "3130", "3131", "9128", "5000")
 """What the page has in its examples; here each becomes a port that is free."""
 
 
@@ -46,12 +47,17 @@ def page(text: str, ports: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("number", range(len(PROFILES)))
-def test_profiles(number: int, tmp_path: Path, certificate: bytes) -> None:
+def test_profiles(
+    number: int, tmp_path: Path, certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each is a profile, with the files beside it that it names."""
     for name in ("proxy.pem", "proxy.key", "clients.pem"):
         (tmp_path / name).write_bytes(certificate)
     (tmp_path / "parent-login").write_text("relay:secret\n")
-    (tmp_path / "users.txt").write_text(USER)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # whether Kerberos is installed or not
+    made = [*digest_verifiers("alice", "Example Corp", "x"), nt_verifier("x")]
+    (tmp_path / "users.txt").write_text(":".join((USER.rstrip(), *made)))
+    (tmp_path / "proxy.keytab").write_bytes(b"\x05\x02")
     (tmp_path / "allowed-domains.txt").write_text("# ours\nexample.com\n")
     (tmp_path / "p.toml").write_text(PROFILES[number])
     read_profile(tmp_path / "p.toml")
@@ -137,6 +143,7 @@ def test_dialogues(number: int, tmp_path: Path, tool: Tool) -> None:
         ports = dict(zip(PORTS, free, strict=True))
         (tmp_path / "company.toml").write_text(page(PROFILES[0], ports))
         (tmp_path / "login.toml").write_text(PROFILES[1])
+        (tmp_path / "logins.toml").write_text(PROFILES[2])
         shell = Shell(tmp_path, stack)
         for step in re.split(r"(?m)^\$ ", adjusted(page(DIALOGUES[number], ports), ports))[1:]:
             command, *expected = step.rstrip("\n").split("\n")

@@ -138,8 +138,7 @@ def test_a_client_that_resets_while_its_target_is_dialled(
     """The dial ends with it: nobody waits for a target on behalf of a client that has gone."""
     with Proxied(loop, connect_timeout_seconds=SOON_SECONDS) as proxied:
         with proxied.client(connect(full[0])) as near:
-            while not proxied.proxy.tunnels:
-                time.sleep(0)
+            proxied.reaches(lambda proxy: bool(proxy.tunnels))
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         began = time.monotonic()
         entry = proxied.entry()
@@ -159,8 +158,7 @@ def test_a_stop_ends_guests_of_every_kind(loop: str, full: tuple[str, list[socke
             ]
             far = target.accept()
             read_head(guests[2])
-            while len(proxied.proxy.tunnels) < 2 or proxied.proxy.connections < 1:
-                time.sleep(0)
+            proxied.reaches(lambda proxy: len(proxy.tunnels) > 1 and proxy.connections > 0)
         for sock in (*guests, far):
             with sock:
                 assert (b"", "RST") == read_all(sock)

@@ -124,14 +124,14 @@ class Steps:
     def __init__(self, accounts: Accounts, realm: str, *, word: str = "please") -> None:
         self._word = word
 
-    def challenge(self) -> str:
-        return "Steps"
+    def challenges(self) -> list[str]:
+        return ["Steps"]
 
     async def check(self, credentials: Credentials, conversation: Conversation) -> Verdict:
         if conversation.state is None:
             conversation.state = "asked"
             return Continue("Steps say-" + self._word)
-        return Accepted("bob") if credentials.text == self._word else Failed(challenge="Steps again")
+        return Accepted("bob") if credentials.text == self._word else Failed(challenges=["Steps again"])
 
 
 @pytest.fixture

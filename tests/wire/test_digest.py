@@ -300,11 +300,28 @@ def test_what_is_wrong_is_refused(user: str, password: str, method: str, uri: st
     assert Verdict.REFUSED is proxy.verify(answer, method, uri, 0.0).verdict
 
 
-def test_a_nonce_of_another_is_refused() -> None:
-    """Only nonces that we have sealed count; no guess at one is ever stale."""
+def test_a_nonce_of_another_is_stale() -> None:
+    """Of a proxy that was started anew: the right password asks once more, a wrong one is refused."""
     stranger = DigestVerifier("our realm", lambda *_: None, secret=b"another secret.....")
-    answer = login(stranger, digest(), 0.0)
-    assert Verdict.REFUSED is verifier("SHA-512-256").verify(answer, METHOD, URI, 0.0).verdict
+    for password, verdict in ((PASSWORD, Verdict.STALE), ("guess7", Verdict.REFUSED)):
+        answer = login(stranger, digest(password=password), 0.0)
+        assert verdict is verifier("SHA-512-256").verify(answer, METHOD, URI, 0.0).verdict
+
+
+def test_nonces_from_before_the_counts_began_are_stale() -> None:
+    """Nobody knows any more how often they were used."""
+    first = verifier()
+    answer = login(first, digest(), 0.0)
+    assert Verdict.STALE is verifier(began_seconds=5.0).verify(answer, METHOD, URI, 6.0).verdict
+
+
+def test_two_names_of_one_target() -> None:
+    """A proof for either of them holds."""
+    proxy = verifier()
+    for number, uri in enumerate(("http://dest.example/a", "/a")):
+        answer = login(proxy, Digest("Mufasa", PASSWORD, uri=uri), 0.0, entropy=bytes([number]) * 8)
+        found = proxy.verify(answer, METHOD, ("http://dest.example/a", "/a"), 0.0)
+        assert Verdict.ACCEPTED is found.verdict
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Deadlines of many that have the same time each: one timer for all."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+_Waiting = TypeVar("_Waiting")
+
+
+class Deadlines(Generic[_Waiting]):
+    """Deadlines come in the order of arrival, so only the first needs a timer of the running loop.
+
+    Args: seconds: from `add` to `is_over`, which is called once with it unless `remove` was called before.
+    """
+
+    def __init__(self, seconds: float, is_over: Callable[[_Waiting], None]) -> None:
+        self.waiting: dict[_Waiting, float] = {}
+        self._seconds = seconds
+        self._is_over = is_over
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, one: _Waiting) -> None:
+        """Its time begins."""
+        self.waiting[one] = end = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(end, self._look)
+
+    def remove(self, one: _Waiting) -> None:
+        """It waits no more, if it did."""
+        self.waiting.pop(one, None)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self.waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self.waiting:
+            one, end = next(iter(self.waiting.items()))
+            if end > now:
+                self._timer = self._loop.call_at(end, self._look)
+                return
+            del self.waiting[one]
+            self._is_over(one)
