@@ -10,16 +10,16 @@ from relay.client_request import ClientRequest
 from relay.exchange import Exchange, Forwarded
 from relay.failure import RelayError
 from relay.fields import local_reply, names_us
+from relay.outbound import Reached
 from relay.persona import Persona
 from relay.refusal import unreachable, went_in_a_circle
 from relay.refused import Refused
 from relay.route import Endpoint
-from relay.stream import SocketStream
 
 # Origins think before they answer; squid waits 15 minutes, most clients give up after one.
 ANSWER_SECONDS = 60.0
 
-Dial = Callable[[Endpoint], Awaitable[SocketStream]]
+Dial = Callable[[Endpoint], Awaitable[Reached]]
 
 
 async def forward(
@@ -43,11 +43,11 @@ async def forward(
     target = head.to
     assert isinstance(target, AbsoluteTarget)
     try:
-        origin = await dial(target.endpoint)
+        way = await dial(target.endpoint)
     except RelayError as error:
         raise Refused(unreachable(error)) from error
     try:
         added = None if persona is None else persona.forwarded
-        await Exchange(request, origin, target, via, answer_seconds, done, added).run()
+        await Exchange(request, way, target, via, answer_seconds, done, added).run()
     finally:
-        await origin.aclose()
+        await way.stream.aclose()

@@ -142,6 +142,12 @@ def _user_agent(values: Values, what: str, is_deny: bool) -> Test:
     return lambda asked, _: match(asked.user_agent().lower()) is not None
 
 
+def _certificate(values: Values, what: str, is_deny: bool) -> Test:
+    """The subject of the client's certificate (RFC 4514) fits a shell pattern; "" is none."""
+    match = _pattern(texts(values, what), what)
+    return lambda asked, _: match(asked.certificate) is not None
+
+
 def _time(values: Values, what: str, is_deny: bool) -> Test:
     """The local time of day: "08:00-18:00", also across midnight; the end is no longer in it."""
     spans = [_span(text, what) for text in texts(values, what)]
@@ -189,6 +195,7 @@ CONDITIONS: dict[str, Maker] = {
     "client": _client,
     "user": _user,
     "user_agent": _user_agent,
+    "certificate": _certificate,
     "time": _time,
     "day": _day,
     "open_tunnels": _open_tunnels,

@@ -23,6 +23,7 @@ class Asked:
         client: the client's address, without its port.
         user: who has logged in, None while nobody has.
         user_agent: the value of User-Agent; "" without one.
+        certificate: the subject of the client's certificate; "" without one.
         open_tunnels: of the whole proxy, now. client_tunnels: those of this client.
         now: local time.
     """
@@ -35,6 +36,7 @@ class Asked:
         *,
         user: str | None = None,
         user_agent: Callable[[], str] = str,
+        certificate: str = "",
         open_tunnels: Callable[[], int] = _nobody_counts,
         client_tunnels: Callable[[], int] = _nobody_counts,
         now: Callable[[], time.struct_time] = time.localtime,
@@ -44,6 +46,7 @@ class Asked:
         self.client = client
         self.user = user
         self.user_agent = user_agent
+        self.certificate = certificate
         self.open_tunnels = open_tunnels
         self.client_tunnels = client_tunnels
         self.now = now

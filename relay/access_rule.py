@@ -9,18 +9,23 @@ from relay.access_networks import IpAddress
 from relay.access_request import Asked
 from relay.failure import SettingsError
 
+# Block lists are kept once, in the form that is fast to look into.
+MAX_TOLD_VALUES = 1000
+
 
 @dataclass(frozen=True)
 class Rule:
     """All tests must say yes; a rule without tests fits everything.
 
     words: the reason, for the log and the client.
+    told: the conditions as they were given, for who says them in another language; None of very many values.
     """
 
     allows: bool
     words: str
     tests: tuple[Test, ...] = field(default=(), repr=False)
     asks_for_user: bool = False
+    told: tuple[tuple[str, Values], ...] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, conditions: Mapping[str, Values], *, allows: bool, words: str, what: str = "rule") -> Self:
@@ -36,6 +41,7 @@ class Rule:
                 if name in conditions
             ),
             "user" in conditions,
+            None if sum(map(len, conditions.values())) > MAX_TOLD_VALUES else tuple(conditions.items()),
         )
 
     def fits(self, asked: Asked, address: IpAddress | None) -> bool | Need:

@@ -50,3 +50,11 @@ def embedded(address: IpAddress) -> list[IpAddress]:
 
 def _is_in(address: IpAddress, network: IpNetwork) -> bool:
     return address.version == network.version and address in network
+
+
+def address_of(peer: str) -> IpAddress | None:
+    """The address in HOST:PORT, as a connection's peer is named; None where there is none."""
+    try:
+        return ipaddress.ip_address(peer.rpartition(":")[0].strip("[]").partition("%")[0])
+    except ValueError:
+        return None

@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from relay.absolute_form import forward
 from relay.client_request import ClientRequest
 from relay.connect_tunnel import Tunnel
 from relay.data_plane import DataPlane
-from relay.dial import reset_socket
 from relay.dialler import Dialler
+from relay.doorman import Doorman
 from relay.exchange import Forwarded
 from relay.failure import RelayError
 from relay.fault_plan import Binder, bound
@@ -22,26 +22,29 @@ from relay.fields import names_us
 from relay.gatekeeper import Gatekeeper, RefusesAt
 from relay.login_gate import StepRefused
 from relay.login_steps import can_go_on, with_fields
+from relay.outbound import Asker, Outbound, Reached, Ways, via_of
 from relay.outcomes import Asking, Outcomes
+from relay.pac_page import page_for
 from relay.persona import Persona
 from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
 from relay.refusal import Refusal, unreachable, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
-from relay.stream import SocketStream
-from relay.turned_away import TurnedAway
+from relay.stream import SocketStream, Stream
+
+Way = TypeVar("Way", Stream, Reached)
 
 
 class Answering:
     """Answers for one proxy.
 
     Args: keeper: lets requests in. outcomes: told how each ended. via: our name in Via fields.
-          faults: of tunnels that open. persona: whose words and habits it has.
+          faults: of tunnels that open. persona: whose words and habits it has. ways: to targets.
     """
 
     def __init__(
         self, keeper: Gatekeeper, outcomes: Outcomes, via: str, faults: Binder | None = None,
-        persona: Persona | None = None,
+        persona: Persona | None = None, ways: Ways | None = None, serves_pac: bool = False,
     ) -> None:  # fmt: skip
         self.tunnels: dict[Tunnel, Asking] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -52,49 +55,36 @@ class Answering:
         self._keeper = keeper
         self._outcomes = outcomes
         self._via = via
+        self.ways = ways or Ways()
+        self._serves_pac = serves_pac
         self.plane = DataPlane()
-        self._turned_away: set[TurnedAway] = set()
+        self.doorman = Doorman(keeper, outcomes, persona)
 
     @property
     def is_plain(self) -> bool:
         """Whether a tunnel may open without our seeing its request: faults and personas want to see each."""
-        return self._keeper.is_plain and self.faults is None and self.persona is None
+        is_own = self.faults is None and self.persona is None
+        return is_own and self.ways.is_direct and self._keeper.is_plain
 
     def begin(self, dialler: Dialler) -> None:
         """Answer from now on. The dialler knows the listeners, which are bound late."""
         self.is_stopping = self.is_draining = False
         self.dialler = dialler
+        self.outbound = Outbound(dialler, self.ways)
+
+    def lead(self, ways: Ways) -> None:
+        """Take these ways to targets from now on."""
+        self.outbound.ways = self.ways = ways
 
     async def aclose(self) -> None:
         """Reset every tunnel, and every connection that is being closed."""
         self.is_stopping = True
-        for turned in list(self._turned_away):
-            turned.abort()
+        self.doorman.abort()
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.plane.aclose()
-
-    def enter(self, peer: str, transport: asyncio.BaseTransport) -> bool:
-        """Let a connection in, or turn it away with the reason."""
-        refusal = self._keeper.door.refuses_connection(peer)
-        if refusal is None:
-            self._keeper.door.take(peer)
-            return True
-        if self._outcomes.metrics is not None:
-            self._outcomes.metrics.turned_away += 1
-        self._outcomes.ended(Asking(peer), int(refusal.status), "refused", refusal=refusal)
-        TurnedAway(transport, reply_to(refusal, self.persona), self._turned_away)
-        return False
-
-    def leave(self, peer: str) -> None:
-        """A connection that was let in has ended, or somebody else has its socket now."""
-        self._keeper.door.give_back(peer)
-
-    def was_silent(self) -> None:
-        """A connection is being closed because nothing came over it."""
-        self._outcomes.was_silent()
 
     async def answer(self, request: ClientRequest) -> bool:
         """Answer one request; return whether its connection goes on."""
@@ -141,21 +131,20 @@ class Answering:
         # The connection may go on behind a refusal, also of the target's: its socket is taken after the dial
         is_dialled_first = self.persona is not None and not (faults is not None and faults.changes_answer)
         try:
-            sock, early, dial = await take_over(
-                request, target, self._dial_for(asking, refuses_at), is_dialled_first
-            )
+            dial_for = self._dial_for(request, asking, refuses_at, self.outbound.open)
+            client, dial = await take_over(request, target, dial_for, is_dialled_first)
         except BaseException:
             # Refused, gone or cancelled: it never began, so nothing else takes it off the list
             self._forget(tunnel)
             raise
 
         def if_never_run() -> None:
-            reset_socket(sock)
+            client.reset()
             if tunnel in self.tunnels:
                 self._tunnel_ended(tunnel)
 
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        self._begin(tunnel.run(sock, early, dial, self.plane, faults), if_never_run)
+        self._begin(tunnel.run(client, dial, self.plane, faults), if_never_run)
 
     def opening(self, asking: Asking, target: Endpoint) -> Tunnel:
         """Count a tunnel that is being dialled; its own `on_end` ends it."""
@@ -167,26 +156,32 @@ class Answering:
     def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
         """Tell the client of a tunnel, whose socket is ours to close, that its target was not reached."""
 
+        client = SocketStream(sock)
+
         def if_never_run() -> None:
-            reset_socket(sock)
+            client.reset()
             self._tunnel_ended(tunnel)
 
-        self._begin(tunnel.refuse(sock, unreachable(error)), if_never_run)
+        self._begin(tunnel.refuse(client, unreachable(error)), if_never_run)
 
     def _dial_for(
-        self, asking: Asking, refuses_at: RefusesAt | None
-    ) -> Callable[[Endpoint], Coroutine[Any, Any, SocketStream]]:
+        self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None,
+        open_way: Callable[[Endpoint, Asker], Awaitable[Way]],
+    ) -> Callable[[Endpoint], Coroutine[Any, Any, Way]]:  # fmt: skip
         outcomes = self._outcomes
+        asker = Asker(request.peer, via_of(request.head, self._via), refuses_at)
 
-        async def dial(target: Endpoint) -> SocketStream:
+        async def dial(target: Endpoint) -> Way:
             began_seconds = time.monotonic()
-            stream = await self.dialler.dial(target, refuses_at)
+            if (parent := self.outbound.parent_of(target)) is not None:
+                asking.upstream = parent.name
+            way = await open_way(target, asker)
             if outcomes.metrics is not None:
                 outcomes.metrics.dials.see(time.monotonic() - began_seconds)
             if outcomes.has_details:
                 with contextlib.suppress(OSError):
-                    asking.reached = str(stream.fileno_socket().getpeername()[0])
-            return stream
+                    asking.reached = str(way.fileno_socket().getpeername()[0])
+            return way
 
         return dial
 
@@ -209,8 +204,10 @@ class Answering:
 
         try:
             await forward(
-                request, done, dial=self._dial_for(asking, refuses_at), via=self._via,
-                answer_seconds=self._keeper.door.limits.answer_timeout_seconds, persona=self.persona,
+                request, done,
+                dial=self._dial_for(request, asking, refuses_at, self.outbound.open_for_request),
+                via=self._via, answer_seconds=self._keeper.door.limits.answer_timeout_seconds,
+                persona=self.persona,
             )  # fmt: skip
         except ConnectionError:
             done.ended, done.keep_alive = "client-reset", False
@@ -241,6 +238,11 @@ class Answering:
         self, request: ClientRequest, refusal: Refusal, asking: Asking | None = None
     ) -> None:
         asking = asking or self._outcomes.asking(request)
+        page = page_for(request, refusal, self._keeper.access) if self._serves_pac else None
+        if page is not None:
+            is_whole = await self._close(request, page)
+            self._outcomes.ended(asking, 200 * is_whole, "complete" if is_whole else "client-reset")
+            return
         status, ended = 0, "client-reset"
         is_connect = not request.has_head or asking.method == "CONNECT"
         with_body = asking.method != "HEAD"
@@ -257,13 +259,13 @@ class Answering:
         """Send the last bytes and close in the background; False when the client has gone."""
         door = self._keeper.door
         with contextlib.suppress(ConnectionError):
-            sock, _ = await request.take_over()
+            client = await request.take_over()
             door.take(request.peer)
 
             def if_never_run() -> None:
-                reset_socket(sock)
+                client.reset()
 
-            self._begin(linger_close(sock, reply), if_never_run, lambda: door.give_back(request.peer))
+            self._begin(linger_close(client, reply), if_never_run, lambda: door.give_back(request.peer))
             return True
         return False
 

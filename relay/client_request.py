@@ -1,6 +1,5 @@
 """ClientRequest: one request as the rest of the proxy sees it, free of aiohttp."""
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -8,12 +7,15 @@ from relay.login import Conversation
 from relay.refusal import Refusal
 from relay.request_gate import RequestGate
 from relay.request_head import RequestHead, RequestLine
+from relay.stream import Stream
 
 
 class Connection(Protocol):
     """The client's connection."""
 
     peer: str
+    certificate: str
+    in_tls: bool
     conversation: Conversation
     gate: RequestGate
     has_answered: bool
@@ -24,7 +26,7 @@ class Connection(Protocol):
 
     async def write(self, data: bytes, *, is_interim: bool) -> None: ...
 
-    async def take_over(self) -> tuple[socket.socket, bytes]: ...
+    async def take_over(self) -> Stream: ...
 
     def abort(self) -> None: ...
 
@@ -42,6 +44,8 @@ class ClientRequest:
 
     def __init__(self, connection: Connection, body: Body) -> None:
         self.peer = connection.peer
+        self.certificate = connection.certificate
+        self.in_tls = connection.in_tls
         self._connection = connection
         self._body = body
 
@@ -66,6 +70,11 @@ class ClientRequest:
     def line(self) -> RequestLine | None:
         """The request line, None when not even that could be read."""
         return self._connection.gate.line
+
+    @property
+    def host_field(self) -> str:
+        """The value of Host, also of a head that was refused behind its fields; "" without one."""
+        return self._connection.gate.host_field
 
     @property
     def verdict(self) -> Refusal | None:
@@ -116,8 +125,8 @@ class ClientRequest:
         """
         await self._connection.write(data, is_interim=is_interim)
 
-    async def take_over(self) -> tuple[socket.socket, bytes]:
-        """Return the client's socket (non-blocking, ours to close) and the bytes it sent behind the request.
+    async def take_over(self) -> Stream:
+        """Return the client's connection, ours to close; the bytes it sent behind the request are read first.
 
         The HTTP server lets go of the connection: nothing of it stays behind.
 

@@ -16,7 +16,7 @@ from relay.refusal import Refusal, unreachable
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
 from relay.splice import SplicePlane
-from relay.stream import SocketStream
+from relay.stream import Stream
 
 
 def named(address: tuple[str, int]) -> str:
@@ -56,17 +56,15 @@ class Tunnel:
 
     async def run(
         self,
-        sock: socket.socket,
-        early: bytes,
-        dial: Callable[[Endpoint], Awaitable[SocketStream]],
+        client: Stream,
+        dial: Callable[[Endpoint], Awaitable[Stream]],
         plane: DataPlane,
         faults: BoundFaults | None = None,
     ) -> None:
         """Dial, answer, and hand both sides to the data plane, which goes on when this has returned.
 
-        `sock`, the client's, is ours to close. With `faults` this returns when the tunnel has ended.
+        `client` is ours to close. With `faults` this returns when the tunnel has ended.
         """
-        client = SocketStream(sock, early)
         if faults is not None:
             await self._run_with_faults(client, dial, faults)
             return
@@ -75,27 +73,27 @@ class Tunnel:
             target = await dial(self.target)
             is_carried = await self._carry(client, target, plane)
         except (RelayError, Refused) as error:
-            await self._linger(sock, error.refusal if isinstance(error, Refused) else unreachable(error))
+            await self._linger(client, error.refusal if isinstance(error, Refused) else unreachable(error))
         finally:
             if not is_carried:
                 client.reset()
                 self.on_end(self)
 
-    async def refuse(self, sock: socket.socket, refusal: Refusal) -> None:
-        """Say no to the client, whose socket is ours to close, and end."""
+    async def refuse(self, client: Stream, refusal: Refusal) -> None:
+        """Say no to the client, whose connection is ours to close, and end."""
         try:
-            await self._linger(sock, refusal)
+            await self._linger(client, refusal)
         finally:
             self.on_end(self)
 
-    async def _linger(self, sock: socket.socket, refusal: Refusal) -> None:
+    async def _linger(self, client: Stream, refusal: Refusal) -> None:
         self.refusal, self.status, self.ended = refusal, int(refusal.status), "refused"
-        await linger_close(sock, self.reply(refusal))
+        await linger_close(client, self.reply(refusal))
 
     async def _run_with_faults(
-        self, client: SocketStream, dial: Callable[[Endpoint], Awaitable[SocketStream]], faults: BoundFaults
+        self, client: Stream, dial: Callable[[Endpoint], Awaitable[Stream]], faults: BoundFaults
     ) -> None:
-        async def open_target() -> SocketStream:
+        async def open_target() -> Stream:
             try:
                 target = await dial(self.target)
             except RelayError as error:
@@ -114,7 +112,7 @@ class Tunnel:
                 self.refusal, self.ended = path.refused.refusal, "refused"
             self.on_end(self)
 
-    async def _carry(self, client: SocketStream, target: SocketStream, plane: DataPlane) -> bool:
+    async def _carry(self, client: Stream, target: Stream, plane: DataPlane) -> bool:
         try:
             await client.write(self.established)
         except OSError:

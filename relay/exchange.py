@@ -11,11 +11,11 @@ from relay.authority import AbsoluteTarget
 from relay.client_request import ClientRequest
 from relay.fields import forwarded_fields
 from relay.origin import Origin, ReplyBroken
+from relay.outbound import Reached
 from relay.persona_reply import Forwarding
 from relay.refusal import Refusal, too_slow
 from relay.refused import Refused
 from relay.reply_head import interim_head, reply_head
-from relay.stream import Stream
 
 # A reply whose body stops for so long is given up.
 BODY_IDLE_SECONDS = 300.0
@@ -45,7 +45,7 @@ class Exchange:
     def __init__(
         self,
         request: ClientRequest,
-        stream: Stream,
+        way: Reached,
         target: AbsoluteTarget,
         via: str,
         answer_seconds: float,
@@ -55,8 +55,9 @@ class Exchange:
         self.done = done
         self._added = added
         self._request = request
-        self._stream = stream
-        self._origin = Origin(stream)
+        self._way = way
+        self._stream = way.stream
+        self._origin = Origin(way.stream)
         self._target = target
         self._via = via
         self._limit_seconds = answer_seconds
@@ -94,10 +95,14 @@ class Exchange:
     async def _upload(self) -> None:
         line = self._request.head.line
         path = self._target.origin_form
-        if not path:
+        if self._way.is_absolute:
+            # RFC 9110 section 9.3.7: there `*` has no path
+            path = f"http://{self._target.authority}" + (path or ("" if line.method == "OPTIONS" else "/"))
+        elif not path:
             # RFC 9112 section 3.2.4: an OPTIONS without a path is about the whole server
             path = "*" if line.method == "OPTIONS" else "/"
         fields = forwarded_fields(self._request.head, self._target.authority, self._via)
+        fields += self._way.fields
         await self._origin.send(h11.Request(method=line.method, target=path, headers=fields))
         self._awaits_client = True
         async for data in self._request.body():
@@ -150,6 +155,9 @@ class Exchange:
                     return
 
     async def _begin_reply(self, event: h11.Response) -> None:
+        if self._way.is_absolute and event.status_code == 407:
+            # It is ours to answer: the client must not say its own password to a proxy it does not know
+            raise ReplyBroken("proxy_configuration_error", "the next proxy does not take our login")
         can_go_on = self._request.body_is_whole
         head = reply_head(self._request.head, event, self._via, can_go_on=can_go_on, added=self._added)
         self._is_chunked = head.is_chunked

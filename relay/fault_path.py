@@ -259,7 +259,7 @@ class FaultPath:
         for stream in streams:
             with suppress(OSError):
                 await stream.half_close()
-        await asyncio.gather(*(linger_close(stream.fileno_socket(), b"") for stream in streams))
+        await asyncio.gather(*(linger_close(stream, b"") for stream in streams))
 
     def _streams(self) -> list[Stream]:
         target = self.target

@@ -87,6 +87,7 @@ class Gatekeeper:
             request.head.line.method, target, host_of(request.peer),
             user=asking.user,
             user_agent=functools.partial(_user_agent, request),
+            certificate=request.certificate,
             open_tunnels=lambda: door.tunnels,
             client_tunnels=lambda: door.tunnels_of(request.peer),
         )  # fmt: skip

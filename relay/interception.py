@@ -121,7 +121,7 @@ class Interception:
                 writer.transport.abort()
             reset_socket(target)
             # By FIN, whatever is still unread: that it was not liked is all that is to be seen
-            await linger_close(inner, b"")
+            await linger_close(SocketStream(inner), b"")
 
     async def _carry(
         self, inner: socket.socket, target: socket.socket, writers: list[asyncio.StreamWriter]

@@ -20,13 +20,18 @@ _CUT_BY = {408: "slow", 414: "endless", 431: "endless"}
 class Asking:
     """One request as log and metrics name it.
 
-    user: who has logged in. reached: the target's address. details: of the head, where a log wants them.
+    certificate: the subject of the client's.
+    user: who has logged in.
+    upstream: the parents it went through. reached: the target's address.
+    details: of the head, where a log wants them.
     """
 
     client: str
     method: str = "-"
     target: str = "-"
+    certificate: str = ""
     user: str | None = None
+    upstream: str = ""
     reached: str = ""
     details: dict[str, str] = field(default_factory=dict)
     began_seconds: float = field(default_factory=time.monotonic)
@@ -44,8 +49,8 @@ class Outcomes:
         """What is known of a request when it comes."""
         line = request.line
         if line is None:
-            return Asking(request.peer)
-        asking = Asking(request.peer, line.method, line.target)
+            return Asking(request.peer, certificate=request.certificate)
+        asking = Asking(request.peer, line.method, line.target, request.certificate)
         if self.has_details:
             asking.details = _details(request)
         return asking
@@ -76,6 +81,10 @@ class Outcomes:
         }  # fmt: skip
         if refusal is not None:
             entry |= {"error": refusal.error, "words": refusal.words}
+        if asking.certificate:
+            entry["certificate"] = asking.certificate
+        if asking.upstream:
+            entry["upstream"] = asking.upstream
         if asking.user is not None:
             entry["user"] = asking.user
         if self.has_details:

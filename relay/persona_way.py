@@ -1,7 +1,6 @@
 """How a proxy with a persona goes on after a refusal, and when it dials."""
 
 from collections.abc import Awaitable, Callable
-from socket import socket
 
 from relay.client_request import ClientRequest
 from relay.failure import RelayError
@@ -10,9 +9,9 @@ from relay.persona import Persona
 from relay.refusal import Refusal, unreachable
 from relay.refused import Refused
 from relay.route import Endpoint
-from relay.stream import SocketStream
+from relay.stream import Stream
 
-Dial = Callable[[Endpoint], Awaitable[SocketStream]]
+Dial = Callable[[Endpoint], Awaitable[Stream]]
 
 
 async def keep_after(request: ClientRequest, refusal: Refusal, persona: Persona) -> bool:
@@ -57,26 +56,26 @@ def step_reply(refusal: Refusal, persona: Persona | None, *, with_body: bool) ->
 
 async def take_over(
     request: ClientRequest, target: Endpoint, dial: Dial, is_dialled_first: bool
-) -> tuple[socket, bytes, Dial]:
-    """Take the client's socket; with `is_dialled_first` a refusal until then may leave its connection open.
+) -> tuple[Stream, Dial]:
+    """Take the client's connection; with `is_dialled_first` a refusal until then may leave it open.
 
-    Returns: socket, early bytes, and what gives the stream that was dialled.
+    Returns: the client's connection, and what gives the stream that was dialled.
     Raises:  Refused, ConnectionResetError when the client has gone.
     """
     if not is_dialled_first:
-        return *await request.take_over(), dial
+        return await request.take_over(), dial
     try:
         stream = await dial(target)
     except RelayError as error:
         raise Refused(unreachable(error)) from error
     try:
-        sock, early = await request.take_over()
+        client = await request.take_over()
     except BaseException:
         # Cancelled, or the client has gone: the target was dialled for nobody
         stream.reset()
         raise
 
-    async def dialled(_: Endpoint) -> SocketStream:
+    async def dialled(_: Endpoint) -> Stream:
         return stream
 
-    return sock, early, dialled
+    return client, dialled

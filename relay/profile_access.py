@@ -45,17 +45,22 @@ def _rule(row: Any, where: str, folder: Path) -> Rule:
         raise SettingsError(f'{where}: action: {show(action)}; expected "allow" or "deny"')
     if reason is not None and not (isinstance(reason, str) and reason.isprintable() and len(reason) <= 200):
         raise SettingsError(f"{where}: reason: expected one line of at most 200 characters")
-    conditions = {
-        name: _values(value, f"{where}: {name}", folder)
-        for name, value in row.items()
-        if name in CONDITIONS
-    }
+    conditions = read_conditions(row, where, folder)
     words = reason or f"rule {where.rpartition(' ')[2]} denies it"
     try:
         return Rule.of(conditions, allows=action == "allow", words=words, what=where)
     except SettingsError:
         _find_line(row, folder)
         raise
+
+
+def read_conditions(row: Table, where: str, folder: Path) -> dict[str, Values]:
+    """The values of each condition of a row. Raises: SettingsError."""
+    return {
+        name: _values(value, f"{where}: {name}", folder)
+        for name, value in row.items()
+        if name in CONDITIONS
+    }
 
 
 def _find_line(row: Table, folder: Path) -> None:

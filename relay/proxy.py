@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -17,19 +18,22 @@ from relay.desk import ProxyDesk
 from relay.dialler import Dialler
 from relay.express import ExpressLane
 from relay.fault_plan import Binder
+from relay.front import Front
 from relay.gatekeeper import Gatekeeper
 from relay.limits import Limits
-from relay.listening import BACKLOG, accept_no_more, bound_endpoint, is_public, listen_on
+from relay.listener import Bound, Listener
+from relay.listening import is_public
 from relay.login_gate import Login
 from relay.metrics import Metrics, Snapshot
+from relay.outbound import Asker, Ways
 from relay.outcomes import Asking, Log, Outcomes
 from relay.persona import Persona
 from relay.persona_gate import PersonaGate
+from relay.reception import Http2, Reception
 from relay.route import Endpoint
 from relay.splice import IS_AVAILABLE
-from relay.stream import SocketStream
+from relay.stream import Stream
 from relay.takeover import RawServer
-from relay.vanished import notice_vanished
 
 PROXY_PORT = 3128
 # How often a stop with grace looks whether the last tunnel has ended.
@@ -51,6 +55,10 @@ class ConnectProxy:
         metrics: counted into, if given.
         own: endpoints of ours beside those, which nobody may reach through the proxy either.
         sockets: listen on these, bound already, instead of binding `listen`; ours to close.
+        listeners: more of them: with TLS, on Unix sockets, behind load balancers.
+        bound: those of `listeners`, open already; ours to close.
+        ways: parent proxies, and PROXY protocol headers, by target.
+        pac: serve a PAC file, made from the policy, to who asks for one.
     """
 
     def __init__(
@@ -71,9 +79,13 @@ class ConnectProxy:
         metrics: Metrics | None = None,
         own: Sequence[Endpoint] = (),
         sockets: Sequence[socket.socket] | None = None,
+        listeners: Sequence[Listener] = (),
+        bound: Sequence[Bound] | None = None,
+        ways: Ways | None = None,
+        pac: bool = False,
     ) -> None:
         self.via = via or f"relay-{secrets.token_hex(4)}"
-        self._is_public = any(map(is_public, listen))
+        self._is_public = any(map(is_public, listen)) or any(one.is_public for one in listeners)
         limits = limits or Limits()
         self.limits = replace(
             limits,
@@ -85,14 +97,10 @@ class ConnectProxy:
         self._outcomes = Outcomes(log, metrics, has_details=log_details)
         if metrics is not None:
             metrics.logins = self._keeper.login_outcomes
-        self._listen = tuple(listen)
+        self._front = Front(tuple(listen), sockets, tuple(listeners), bound)
         self._own = tuple(own)
-        self._sockets = sockets
-        self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
-        self._express: ExpressLane | None = None
         self._server: RawServer | None = None
-        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona)
+        self._answering = Answering(self._keeper, self._outcomes, self.via, faults, persona, ways, pac)
 
     def _completed(self, access: Access) -> Access:
         if access.allow_local is not None:
@@ -121,7 +129,12 @@ class ConnectProxy:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Where it really listens."""
-        return [bound_endpoint(sock) for sock in self._listeners]
+        return self._front.endpoints
+
+    @property
+    def places(self) -> list[str]:
+        """Every listener, for people."""
+        return self._front.places
 
     @property
     def endpoint(self) -> Endpoint:
@@ -141,65 +154,73 @@ class ConnectProxy:
     @property
     def connections(self) -> int:
         """Connections that have not asked for anything yet, or that aiohttp holds; no tunnels."""
-        silent = len(self._express) if self._express is not None else 0
-        return silent + (len(self._server.connections) if self._server else 0)
+        return self._front.silent + (len(self._server.connections) if self._server else 0)
 
     def snapshot(self) -> Snapshot:
         """The metrics, with what is open now."""
         metrics = self._outcomes.metrics or Metrics()
-        silent = len(self._express) if self._express is not None else 0
         found = metrics.snapshot()
         for tunnel in self.tunnels:
             found["bytes_up"] += tunnel.counters.up
             found["bytes_down"] += tunnel.counters.down
         return {
             **found, "tunnels_open": len(self.tunnels),
-            "connections_open": self._keeper.door.connections + silent, "is_draining": self.is_draining,
+            "connections_open": self._keeper.door.connections + self._front.silent,
+            "is_draining": self.is_draining,
         }  # fmt: skip
 
-    async def change(self, access: Access, limits: Limits, login: Login | None) -> None:
-        """Go on with another policy, limits and users; open tunnels stay as they are.
+    async def change(
+        self, access: Access, limits: Limits, login: Login | None, ways: Ways | None = None
+    ) -> None:
+        """Go on with another policy, limits, users and ways; open tunnels stay as they are.
 
         The listeners stay as well, and the head timeout, which belongs to them. A connection that has sent
         nothing counts for a limit that is new only when it has sent something.
         """
         self.limits = limits
         await self._keeper.change(self._completed(access), limits, login)
+        if ways is not None:
+            self._answering.lead(ways)
         self._dialler.access = self._keeper.access
         self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
 
-    async def dial(self, target: Endpoint, peer: str) -> SocketStream:
+    def renew(self, listeners: Sequence[Listener]) -> None:
+        """Show the certificates that the files of these listeners have now, to those who come from now on.
+
+        Raises: SettingsError; then all stays as it was.
+        """
+        self._front.renew(listeners)
+
+    async def dial(self, target: Endpoint, peer: str) -> Stream:
         """Reach a target, if the policy lets `peer` without a login. Raises: RelayError, Refused."""
-        return await self._dialler.dial(target, self._keeper.check_target(target, peer))
+        asker = Asker(peer, f"1.1 {self.via}", self._keeper.check_target(target, peer))
+        return await self._answering.outbound.open(target, asker)
 
     async def start(self) -> None:
         """Bind and listen. Raises: OSError that names the address; ParserMissing."""
         require_c_parser()
-        loop = asyncio.get_running_loop()
-        self._server = RawServer(
-            self._answering.answer, self._answering.refuse, self.limits.head_timeout_seconds, self._answering
-        )
+        seconds = self.limits.head_timeout_seconds
+        answering = self._answering
+        self._server = server = RawServer(answering.answer, answering.refuse, seconds, answering.doorman)
         if self.persona is not None:
-            self._server.new_gate = partial(PersonaGate, self.persona)
-        self._listeners = list(self._sockets or listen_on(self._listen))
-        for sock in self._listeners:
-            # Accepted sockets have these of their listener
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            notice_vanished(sock)
+            server.new_gate = partial(PersonaGate, self.persona)
+        self._front.open()
         own = [*self.endpoints, *self._own]
         self._dialler = Dialler(self.access, own, self.limits.connect_timeout_seconds)
-        self._answering.begin(self._dialler)
-        if IS_AVAILABLE and self._answering.is_plain:
-            self._express = ExpressLane(
-                self._answering.plane.splice(), self._listeners,
-                ProxyDesk(self._keeper, self._outcomes, self._answering, self._server),
-                silence_seconds=self.limits.head_timeout_seconds,
-                connect_seconds=self.limits.connect_timeout_seconds,
+        answering.begin(self._dialler)
+
+        def lane(sockets: Sequence[socket.socket]) -> ExpressLane:
+            return ExpressLane(
+                answering.plane.splice(), sockets,
+                ProxyDesk(self._keeper, self._outcomes, answering, server),
+                silence_seconds=seconds, connect_seconds=self.limits.connect_timeout_seconds,
             )  # fmt: skip
-            return
-        for sock in self._listeners:
-            self._servers.append(await loop.create_server(self._server, sock=sock, backlog=BACKLOG))
+
+        def reception(bound: Sequence[Bound]) -> Reception:
+            http2 = _http2(answering, server, seconds)
+            return Reception(bound, server, answering.doorman, seconds, http2)
+
+        await self._front.begin(server, lane if IS_AVAILABLE and answering.is_plain else None, reception)
 
     async def drain(self, seconds: float, stop_now: asyncio.Event | None = None) -> None:
         """Listen no more, and give what is under way up to `seconds` to end; `aclose` ends the rest.
@@ -209,45 +230,26 @@ class ConnectProxy:
         self._answering.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        if self._express is not None:
-            self._express.accept_no_more()
-        for server in self._servers:
-            accept_no_more(server)
-        # What has been accepted becomes a connection within a few turns, before its server may be closed
-        await asyncio.sleep(0.01)
-        self._close_listeners()
+        await self._front.accept_no_more()
         while loop.time() < end and not (stop_now is not None and stop_now.is_set()):
-            if self._express is not None:
-                self._express.end_silent()
+            self._front.end_silent()
             if self._server is not None:
                 self._server.end_idle()
             if not self.tunnels and not self._answering.tasks and not self.connections:
                 return
             await asyncio.sleep(min(DRAIN_LOOK_SECONDS, max(0.0, end - loop.time())))
 
-    def _close_listeners(self) -> None:
-        for server in self._servers:
-            server.close()
-        for sock in self._listeners:
-            sock.close()
-        self._listeners.clear()
-
     async def aclose(self) -> None:
         """Stop at once: listeners first, then every tunnel and every connection is reset."""
         self._answering.is_stopping = True
-        if self._express is not None:
-            self._express.close()
-            self._express = None
-        for server in self._servers:
-            accept_no_more(server)
+        await self._front.stop()
         if self._server is not None:
             await self._server.stop()
-        self._close_listeners()
+        self._front.close()
         await self._answering.aclose()
         await self._keeper.aclose()
         if self._server is not None:
             await self._dialler.aclose()
-        self._servers.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -257,3 +259,12 @@ class ConnectProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _http2(answering: Answering, server: RawServer, seconds: float) -> Http2 | None:
+    """Who answers HTTP/2, which is an extra."""
+    if find_spec("h2") is None:
+        return None
+    from relay.http2_door import Http2Door
+
+    return Http2Door(answering, server.new_gate, seconds)

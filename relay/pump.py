@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from relay.pump_end import Counters, TunnelEnd
 from relay.resetting import DeliverThenReset
-from relay.stream import Stream
+from relay.stream import SharedStream, Stream
 from relay.vanished import is_dead
 
 # Nobody reads from a side while the other does not take its bytes, nor after its FIN: a reset is not seen
@@ -164,6 +164,10 @@ class _Pump:
 
 async def reset_when_delivered(stream: Stream) -> None:
     """End with RST, but not before the peer has all that was sent to it."""
+    if isinstance(stream, SharedStream):
+        # Its reset goes the same way as its bytes, and behind them
+        stream.reset()
+        return
     if is_dead(stream.fileno_socket()):
         # Its send queue will never be empty, and nobody is there to be owed anything
         stream.reset()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 
-from relay.failure import Reason, RelayError, Stage
+from relay.failure import ProxyRefused, Reason, RelayError, Stage
 from relay.quoted import quoted
 
 PROXY_NAME = "framework-relay"
@@ -25,7 +25,8 @@ ALLOW_HERE = ("Allow", "CONNECT")
 @dataclass(frozen=True)
 class Refusal:
     """`error` is a proxy error type of RFC 9209 section 2.3; `words` go to the log, and to the client
-    unless there is something else for it in `told`.
+    unless there is something else for it in `told`. `next_hop` is the parent proxy that failed, and
+    `received_status` what it answered.
 
     The words never quote what the client sent, apart from a target that was found to be well-formed.
     """
@@ -35,11 +36,16 @@ class Refusal:
     words: str
     fields: Sequence[tuple[str, str]] = field(default=())
     told: str | None = None
+    next_hop: str = ""
+    received_status: int | None = None
 
     @property
     def proxy_status(self) -> str:
         """The value of the Proxy-Status field: a token with parameters (RFC 8941 section 3.1.2)."""
-        return f"{PROXY_NAME}; error={self.error}; details={quoted(self.told or self.words)}"
+        parent = f"; next-hop={quoted(self.next_hop)}" if self.next_hop else ""
+        if self.received_status is not None:
+            parent += f"; received-status={self.received_status}"
+        return f"{PROXY_NAME}; error={self.error}{parent}; details={quoted(self.told or self.words)}"
 
     def reply(self, *, with_body: bool = True, keeps_alive: bool = False) -> bytes:
         """The whole reply; the connection is closed behind it (RFC 9931 section 8 for CONNECT).
@@ -149,3 +155,16 @@ def unreachable(error: RelayError) -> Refusal:
         return Refusal(HTTPStatus.GATEWAY_TIMEOUT, "dns_timeout", failure.sentence)
     status, kind = _BY_REASON.get(failure.reason, (HTTPStatus.BAD_GATEWAY, "destination_unavailable"))
     return Refusal(status, kind, failure.sentence)
+
+
+# RFC 9209 sections 2.3.15 to 2.3.17.
+_OF_TLS = {Reason.TLS_UNTRUSTED: "tls_certificate_error", Reason.TLS_FAILED: "tls_protocol_error"}
+
+
+def through_parent(error: RelayError, parents: str) -> Refusal:
+    """502 or 504: the parent proxy failed, or would not let us through (RFC 9209 section 2.1)."""
+    found = unreachable(error)
+    kind = _OF_TLS.get(error.failure.reason, found.error)
+    status = error.status if isinstance(error, ProxyRefused) and 100 <= error.status <= 599 else None
+    words = f"the next proxy: {found.words}"
+    return Refusal(found.status, kind, words, next_hop=parents, received_status=status)

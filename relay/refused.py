@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import socket
 
 from relay.refusal import Refusal
+from relay.stream import SocketStream, Stream
 
 # A peer that still sends while we close would get a RST, which can destroy the reply on its way.
 LINGER_SECONDS = 10.0
@@ -21,7 +21,7 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-async def linger_close(sock: socket.socket, reply: bytes) -> None:
+async def linger_close(stream: Stream, reply: bytes) -> None:
     """Send `reply`, say FIN, read what still comes for a bounded time, close (RFC 9112 section 9.6)."""
     loop = asyncio.get_running_loop()
     end = loop.time() + LINGER_SECONDS
@@ -29,11 +29,17 @@ async def linger_close(sock: socket.socket, reply: bytes) -> None:
     try:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout_at(end) as limit:
-                await loop.sock_sendall(sock, reply)
-                sock.shutdown(socket.SHUT_WR)
+                await stream.write(reply)
+                await stream.half_close()
                 limit.reschedule(min(end, loop.time() + LINGER_IDLE_SECONDS))
-                while left_bytes > 0 and (data := await loop.sock_recv(sock, 65_536)):
+                while left_bytes > 0 and (data := await stream.read()):
                     left_bytes -= len(data)
                     limit.reschedule(min(end, loop.time() + LINGER_IDLE_SECONDS))
-    finally:
-        sock.close()
+    except BaseException:  # cancelled as well: the socket is ours to close
+        if isinstance(stream, SocketStream):
+            # What the kernel has taken of the reply still goes out
+            stream.fileno_socket().close()
+        else:
+            stream.reset()
+        raise
+    await stream.aclose()

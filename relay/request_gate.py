@@ -76,6 +76,12 @@ class RequestGate:
         return bool(self._held)
 
     @property
+    def host_field(self) -> str:
+        """The first Host of the head that is being read, or was refused; "" without one."""
+        found = (value for name, value in self._fields if name.lower() == b"host")
+        return next(found, b"").decode("latin-1")
+
+    @property
     def is_in_body(self) -> bool:
         """Whether bytes of the body of the request at hand are still to come."""
         return self._stage is _Stage.BODY

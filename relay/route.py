@@ -225,12 +225,13 @@ class Route:
     """A target and the proxies before it, nearest first.
 
     Attributes: alternatives: other chains of proxies, taken in order when the first proxy of those before
-    cannot be reached; () among them is the direct way.
+    cannot be reached; () among them is the direct way. fields: said to each HTTP proxy beside the target.
     """
 
     target: Endpoint
     hops: tuple[Hop, ...] = ()
     alternatives: tuple[tuple[Hop, ...], ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return " -> ".join([*(str(hop) for hop in self.hops), str(self.target)])

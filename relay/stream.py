@@ -47,6 +47,10 @@ class Stream(Protocol):
         """The socket underneath, for what only the kernel knows (getpeername, TCP_INFO, SIOCOUTQ)."""
 
 
+class SharedStream:
+    """Marks a Stream that is one of several on a connection: a reset of the socket would end the others."""
+
+
 class SocketStream:
     """A Stream on a connected, non-blocking TCP socket, which it owns."""
 
@@ -95,9 +99,9 @@ class SocketStream:
 
 
 class TlsStream:
-    """A Stream inside TLS on any other Stream."""
+    """A Stream inside TLS on any other Stream. Args: server_hostname: None: we are the server."""
 
-    def __init__(self, below: Stream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(self, below: Stream, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._below = below
         self._core = TlsCore(context, server_hostname)
         self._unread = b""

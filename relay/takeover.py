@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from relay.answered import Answered
 from relay.client_request import ClientRequest
 from relay.dial import reset_socket
 from relay.fault import HOLD_SECONDS
@@ -22,6 +22,8 @@ from relay.refusal import Refusal, malformed
 from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.route import Endpoint
+from relay.stream import SocketStream, Stream
+from relay.stream_transport import StreamTransport
 from relay.turned_away import Doorway
 
 # What answers a request returns whether the connection is kept for the next one.
@@ -37,8 +39,8 @@ class _RequestHandler(RequestHandler):
     """Reads through a RequestGate, stays open after FIN, and answers what is malformed in our own words."""
 
     __slots__ = (
-        "_server", "conversation", "first", "gate", "has_answered", "on_lost", "payload", "peer", "refusal",
-        "saw_eof",
+        "_server", "certificate", "conversation", "first", "gate", "has_answered", "in_tls", "on_lost",
+        "payload", "peer", "refusal", "saw_eof",
     )  # fmt: skip
 
     def __init__(self, server: "RawServer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
@@ -49,6 +51,7 @@ class _RequestHandler(RequestHandler):
         self.conversation = Conversation()
         self.payload = EMPTY_PAYLOAD
         self.peer = "unknown"
+        self.certificate, self.in_tls = "", False
         self.refusal: Refused | None = None
         self.saw_eof = False
         self.has_answered = False
@@ -56,7 +59,7 @@ class _RequestHandler(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
-        if peer:
+        if peer and self.peer == "unknown":
             self.peer = str(Endpoint(*peer[:2]))
         if not self._server.door.enter(self.peer, transport):
             return
@@ -117,12 +120,16 @@ class _RequestHandler(RequestHandler):
         self.transport.write(data)
         await self._drain_helper()
 
-    async def take_over(self) -> tuple[socket.socket, bytes]:
+    async def take_over(self) -> Stream:
         """Raises: ConnectionResetError."""
         transport = self.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         transport.pause_reading()
+        if isinstance(transport, StreamTransport):
+            stream = await transport.release()
+            stream.unread(self.gate.take_early())
+            return stream
         sock = _own_socket(transport)
         early = self.gate.take_early()
         # Closes aiohttp's descriptor only; the loop calls connection_lost in its next turn
@@ -132,14 +139,16 @@ class _RequestHandler(RequestHandler):
         except BaseException:  # cancelled: the socket is ours by now, and nobody else would close it
             reset_socket(sock)
             raise
-        return sock, early
+        return SocketStream(sock, early)
 
     def abort(self) -> None:
         """End with RST."""
-        if self.transport is not None:
-            with contextlib.suppress(OSError):
-                reset_socket(_own_socket(self.transport))
-            self.transport.abort()
+        transport = self.transport
+        if transport is not None:
+            if not isinstance(transport, StreamTransport):
+                with contextlib.suppress(OSError):
+                    reset_socket(_own_socket(transport))
+            transport.abort()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None,
@@ -153,7 +162,7 @@ class _RequestHandler(RequestHandler):
             self.log_exception("Error handling request", exc_info=exc)
             refusal = Refusal(500, "proxy_internal_error", "the proxy failed; its log has the reason")
         refused = ClientRequest(self, request.content)
-        return _Answered(lambda: self._server.on_refusal(refused, refusal))
+        return Answered(lambda: self._server.on_refusal(refused, refusal))
 
     def _admit(self, data: bytes) -> None:
         had_head = self.gate.head is not None
@@ -235,9 +244,12 @@ class RawServer(web.Server):
     def __call__(self) -> RequestHandler:
         return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
-    def take(self, sock: socket.socket, data: bytes) -> None:
-        """Go on with a connection that somebody else has accepted, and has read `data` from."""
-        task = asyncio.get_running_loop().create_task(self._take(sock, data))
+    def take(self, sock: socket.socket, data: bytes, peer: str = "unknown") -> None:
+        """Go on with a connection that somebody else has accepted, and has read `data` from.
+
+        Args: peer: whose it is, when that is not what the socket says.
+        """
+        task = asyncio.get_running_loop().create_task(self._take(sock, data, peer))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
 
@@ -247,8 +259,18 @@ class RawServer(web.Server):
             if connection.gate.is_idle and connection.transport is not None:
                 connection.transport.close()
 
-    async def _take(self, sock: socket.socket, data: bytes) -> None:
+    def take_stream(self, stream: Stream, peer: str, certificate: str = "") -> None:
+        """Go on with a connection that is no plain socket.
+
+        Args: certificate: the subject of the one that the client has shown.
+        """
         handler = _ours(self())
+        handler.peer, handler.certificate, handler.in_tls = peer, certificate, True
+        StreamTransport(stream, handler)
+
+    async def _take(self, sock: socket.socket, data: bytes, peer: str) -> None:
+        handler = _ours(self())
+        handler.peer = peer
         handler.first = data
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(lambda: handler, sock)
@@ -270,30 +292,6 @@ class RawServer(web.Server):
         await self.shutdown(0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        keep_alive = await self._on_request(ClientRequest(_ours(request.protocol), request.content))
-        return _Answered(keep_alive=keep_alive)
-
-
-class _Answered(web.StreamResponse):
-    """What a handler returns that has written everything itself: aiohttp has nothing left to do.
-
-    `answer`, if given, is awaited where aiohttp would have written the head.
-    """
-
-    def __init__(
-        self, answer: Callable[[], Awaitable[None]] | None = None, *, keep_alive: bool = False
-    ) -> None:
-        super().__init__()
-        self._answer = answer
-        self._keep_alive = keep_alive
-        self._eof_sent = True
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        if self._answer is not None:
-            await self._answer()
-        if self._keep_alive:
-            self._keep_alive = _ours(request.protocol).next_request()
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
+        handler = _ours(request.protocol)
+        keep_alive = await self._on_request(ClientRequest(handler, request.content))
+        return Answered(go_on=handler.next_request if keep_alive else None)

@@ -64,12 +64,18 @@ def _system_context() -> ssl.SSLContext:
 
 
 class TlsCore:
-    """Ciphertext in, plaintext out, and back. Calls are short and never wait; threads may share it."""
+    """Ciphertext in, plaintext out, and back. Calls are short and never wait; threads may share it.
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str) -> None:
+    Args: server_hostname: whom we speak with; None: we are the server.
+    """
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing,
+            server_side=server_hostname is None, server_hostname=server_hostname,
+        )  # fmt: skip
         # An SSL object must not be used by two threads at once, and a tunnel reads while it writes.
         self._lock = Lock()
         self.ended_without_close_notify = False

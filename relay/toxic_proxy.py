@@ -17,14 +17,14 @@ from relay.pump_end import Counters
 from relay.refusal import unreachable
 from relay.refused import Refused
 from relay.route import Endpoint
-from relay.stream import SocketStream
+from relay.stream import SocketStream, Stream
 from relay.toxic_link import ToxicLink
 from relay.toxics import Toxic, ToxicRefused
 
 MAX_CONNECTIONS = 1024
 MAX_TOXICS = 100
 
-Dial = Callable[[Endpoint, str], Awaitable[SocketStream]]
+Dial = Callable[[Endpoint, str], Awaitable[Stream]]
 
 
 class Toxics:
@@ -143,7 +143,7 @@ class ToxicProxy:
     async def _carry(self, sock: socket.socket) -> None:
         client = _name_of(sock)
 
-        async def dial() -> SocketStream:
+        async def dial() -> Stream:
             try:
                 return await self._dial(self.upstream, client)
             except RelayError as error:

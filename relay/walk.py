@@ -50,7 +50,7 @@ def walk(route: Route, trace: Trace) -> Walk:
         hops = route.ways[-left]
         trace.hops = len(hops)
         try:
-            yield from _walk_one(Route(route.target, hops), trace, left)
+            yield from _walk_one(Route(route.target, hops, fields=route.fields), trace, left)
         except RelayError as error:
             failure = error.failure
             if left == 1 or failure.hop not in (0, None) or failure.stage not in _NOT_REACHED:
@@ -63,7 +63,9 @@ def walk(route: Route, trace: Trace) -> Walk:
 def _walk_one(route: Route, trace: Trace, ways_left: int) -> Walk:
     targets = yield from _targets(route, trace)
     bindings = [ChannelBinding() for _ in route.hops]
-    shakes = [_shake(*each) for each in zip(route.hops, targets, bindings, strict=True)]
+    shakes = [
+        _shake(*each, route.fields) for each in zip(route.hops, targets, bindings, strict=True)
+    ]
     while True:
         yield from dial(route, trace, ways_left)
         for index, (hop, target, shake) in enumerate(zip(route.hops, targets, shakes, strict=True)):
@@ -116,7 +118,9 @@ def _carrier(
     return PlainCarrier()
 
 
-def _shake(hop: Hop, target: Endpoint, binding: ChannelBinding) -> "ConnectHandshake | None":
+def _shake(
+    hop: Hop, target: Endpoint, binding: ChannelBinding, fields: tuple[tuple[str, str], ...]
+) -> "ConnectHandshake | None":
     """None: the hop does not speak HTTP."""
     if hop.socks is not None:
         return None
@@ -133,8 +137,9 @@ def _shake(hop: Hop, target: Endpoint, binding: ChannelBinding) -> "ConnectHands
         binding=binding,
     )
     return ConnectHandshake(
-        str(target), schemes=schemes, user_agent=USER_AGENT, defers_logins=True, old_form=hop.old_form
-    )
+        str(target), schemes=schemes, headers=fields, user_agent=USER_AGENT, defers_logins=True,
+        old_form=hop.old_form,
+    )  # fmt: skip
 
 
 def _pass(

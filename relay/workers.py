@@ -7,9 +7,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
-from relay.listening import listen_on
+from relay.failure import SettingsError
+from relay.listener import Bound, Listener, open_again, open_listeners
+from relay.listening import bound_endpoint, listen_on
 from relay.route import Endpoint
 
 # One process for each core is useful; more than this is a slip of the finger.
@@ -19,33 +22,61 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 _HELD_BACK = (*_STOPS, signal.SIGHUP)
 
 
-def bind_for_workers(endpoints: Sequence[Endpoint], workers: int) -> list[list[socket.socket]]:
-    """Listening sockets for each worker, all on the same addresses; port 0 becomes one free port for all.
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The listeners of one worker: `sockets` of plain TCP, and `more`."""
 
-    Raises: OSError that names the endpoint; nothing stays open then.
+    sockets: Sequence[socket.socket]
+    more: Sequence[Bound]
+
+    @property
+    def places(self) -> list[str]:
+        """Each of them, for people."""
+        return [*(str(bound_endpoint(sock)) for sock in self.sockets), *map(str, self.more)]
+
+    def close(self) -> None:
+        """Others may have the same ones open still."""
+        for sock in (*self.sockets, *(one.sock for one in self.more)):
+            sock.close()
+
+    def remove(self) -> None:
+        """Nobody has them open any more: the paths of Unix sockets go as well."""
+        self.close()
+        for one in self.more:
+            one.remove()
+
+
+def bind_for_workers(
+    endpoints: Sequence[Endpoint], listeners: Sequence[Listener], workers: int
+) -> list[Opened]:
+    """Listeners for each worker, all on the same addresses; port 0 becomes one free port for all.
+
+    Raises: OSError that names the endpoint, SettingsError; nothing stays open then.
     """
-    bound = [listen_on(endpoints, share_port=True)]
-    same = [Endpoint(*sock.getsockname()[:2]) for sock in bound[0]]
+    bound = [Opened(listen_on(endpoints, share_port=True), ())]
     try:
-        bound.extend(listen_on(same, share_port=True) for _ in range(workers - 1))
-    except OSError:
-        for sockets in bound:
-            for sock in sockets:
-                sock.close()
+        bound[0] = first = Opened(bound[0].sockets, open_listeners(listeners, share_port=True))
+        same = [bound_endpoint(sock) for sock in first.sockets]
+        for _ in range(workers - 1):
+            bound.append(Opened(listen_on(same, share_port=True), ()))
+            bound[-1] = Opened(bound[-1].sockets, open_again(first.more))
+    except (OSError, SettingsError):
+        for one in reversed(bound):
+            one.remove()
         raise
     return bound
 
 
-Work = Callable[[Sequence[socket.socket]], int]
+Work = Callable[[Opened], int]
 
 
 def run_workers(
-    bound: Sequence[Sequence[socket.socket]],
+    bound: Sequence[Opened],
     work: Work,
     announce: Callable[[], None],
     hangup: Callable[[], bool] | None = None,
 ) -> int:
-    """Fork one process per list of sockets, let each `work`, and return the worst of their exit statuses.
+    """Fork one process for each, let each `work`, and return the worst of their exit statuses.
 
     `announce` is called when all of them run and signals are heard. `hangup` is called on SIGHUP, which is
     passed on when it says so; without it SIGHUP does what it does by default.
@@ -61,13 +92,12 @@ def run_workers(
         signal.signal(signal.SIGHUP, family.hang_up)
     # Held back until a worker has handlers of its own: in those of its parent a signal would be lost
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-    for sockets in bound:
-        family.fork(sockets, bound, work)
+    for own in bound:
+        family.fork(own, bound, work)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     announce()
-    for sockets in bound:
-        for sock in sockets:
-            sock.close()
+    for own in bound:
+        own.close()
     return family.wait()
 
 
@@ -78,10 +108,9 @@ class _Family:
         self._hangup = hangup
         self._children: set[int] = set()
         self._stopping = False
+        self._is_hangup_due = self._is_hanging_up = False
 
-    def fork(
-        self, own: Sequence[socket.socket], bound: Sequence[Sequence[socket.socket]], work: Work
-    ) -> None:
+    def fork(self, own: Opened, bound: Sequence[Opened], work: Work) -> None:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
@@ -97,9 +126,16 @@ class _Family:
                 os.kill(child, signal.SIGINT)
 
     def hang_up(self, number: int, frame: FrameType | None) -> None:
-        if self._hangup is not None and self._hangup():
-            for child in list(self._children):
-                os.kill(child, signal.SIGHUP)
+        # A signal can come in the middle of the work for the one before, and is worked off behind it
+        self._is_hangup_due = True
+        while self._is_hangup_due and not self._is_hanging_up:
+            self._is_hangup_due, self._is_hanging_up = False, True
+            try:
+                if self._hangup is not None and self._hangup():
+                    for child in list(self._children):
+                        os.kill(child, signal.SIGHUP)
+            finally:
+                self._is_hanging_up = False
 
     def wait(self) -> int:
         worst = 0
@@ -131,8 +167,8 @@ def _end_with_parent(parent: int) -> None:
 
 def _be_worker(
     parent: int,
-    own: Sequence[socket.socket],
-    bound: Sequence[Sequence[socket.socket]],
+    own: Opened,
+    bound: Sequence[Opened],
     work: Work,
     *,
     hears_hangup: bool,
@@ -140,10 +176,9 @@ def _be_worker(
     """Never returns: a worker must not run what comes behind the fork in its parent."""
     status = 1
     try:
-        for sockets in bound:
-            if sockets is not own:
-                for sock in sockets:
-                    sock.close()
+        for one in bound:
+            if one is not own:
+                one.close()
         _end_with_parent(parent)
         # ^C reaches the whole foreground group; the parent passes it on once
         signal.signal(signal.SIGINT, signal.SIG_IGN)

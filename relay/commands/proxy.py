@@ -17,12 +17,12 @@ from relay.commands.proxy_service import ProxyService, Ties, reloaded
 from relay.commands.running import say, serve
 from relay.commands.serving_profile import profile_of, proxy_parser
 from relay.failure import SettingsError
-from relay.listening import bound_endpoint, is_public
+from relay.listening import bound_endpoint
 from relay.profile import Profile
 from relay.refusal import PROXY_NAME
 from relay.route import Endpoint
 from relay.siblings import make_pairs
-from relay.workers import bind_for_workers, run_workers
+from relay.workers import Opened, bind_for_workers, run_workers
 
 PROBE_SECONDS = 5.0
 # Our refusal is a few hundred bytes.
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str], program: str) -> int:
 
 
 def _warn(program: str, profile: Profile) -> None:
-    if profile.login is None and any(map(is_public, profile.listen.on)):
+    if profile.login is None and profile.is_public:
         say(program, "warning: it can be reached from other machines and asks for no login")
     warn_of_admin(profile.listen.admin, program)
 
@@ -103,24 +103,27 @@ class _Start:
 
     def _run_workers(self, workers: int) -> int:
         try:
-            bound = bind_for_workers(self._profile.listen.on, workers)
+            bound = bind_for_workers(self._profile.plain, self._profile.listeners, workers)
         except OSError as error:
             raise SettingsError(f"--listen: {error.strerror or error}") from None
         pairs = make_pairs(workers) if self._admin is not None else []
 
-        def work(sockets: Sequence[socket.socket]) -> int:
-            number = next(at for at, own in enumerate(bound) if own is sockets)
-            return self._serve(_ties(number, sockets, self._admin, pairs))
+        def work(own: Opened) -> int:
+            number = next(at for at, one in enumerate(bound) if one is own)
+            return self._serve(_ties(number, own, self._admin, pairs))
 
         def announce() -> None:
-            for sock in bound[0]:
-                say(self._program, f"listening on {bound_endpoint(sock)}")
+            for place in bound[0].places:
+                say(self._program, f"listening on {place}")
             for pair in pairs:
                 for sock in pair:
                     sock.close()
 
         hangup = self._check_again if self._options.config is not None else None
-        status = run_workers(bound, work, announce, hangup)
+        try:
+            status = run_workers(bound, work, announce, hangup)
+        finally:
+            bound[0].remove()
         say(self._program, "stopped")
         return status
 
@@ -137,7 +140,7 @@ class _Start:
 
 def _ties(
     number: int,
-    sockets: Sequence[socket.socket],
+    own: Opened,
     admin: socket.socket | None,
     pairs: Sequence[tuple[socket.socket, socket.socket]],
 ) -> Ties:
@@ -145,14 +148,14 @@ def _ties(
     if number == 0:
         for _, theirs in pairs:
             theirs.close()
-        return Ties(sockets, admin, [ours for ours, _ in pairs])
+        return Ties(own.sockets, own.more, admin, [ours for ours, _ in pairs])
     if admin is not None:
         admin.close()
-    for at, (first, own) in enumerate(pairs, 1):
+    for at, (first, last) in enumerate(pairs, 1):
         first.close()
         if at != number:
-            own.close()
-    return Ties(sockets, sibling=pairs[number - 1][1] if pairs else None)
+            last.close()
+    return Ties(own.sockets, own.more, sibling=pairs[number - 1][1] if pairs else None)
 
 
 def _probe(endpoint: Endpoint, program: str) -> int:

@@ -65,7 +65,7 @@ class Controlled:
         self._stack = contextlib.AsyncExitStack()
 
     @property
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[str]:
         """Where the proxy listens."""
         return self._service.endpoints
 

@@ -14,8 +14,10 @@ from relay.commands.access_log import LogWriter
 from relay.commands.running import say
 from relay.failure import SettingsError
 from relay.fault_plan import FaultPlan
+from relay.listener import Bound
 from relay.log_format import WITH_DETAILS
 from relay.metrics import Metrics
+from relay.outbound import Ways
 from relay.profile import Profile
 from relay.proxy import ConnectProxy
 from relay.proxy_answers import answers_of
@@ -27,11 +29,12 @@ from relay.siblings import Siblings, answer_siblings
 class Ties:
     """What one process gets from the parent.
 
-    sockets: listeners, None to bind them here. admin: the admin listener, where this process has it.
+    sockets, more: listeners, None to bind them here. admin: the admin listener, where this process has it.
     siblings: to the other workers, of the process that has it. sibling: to that one, of the others.
     """
 
     sockets: Sequence[socket.socket] | None = None
+    more: Sequence[Bound] | None = None
     admin: socket.socket | None = None
     siblings: Sequence[socket.socket] = field(default=())
     sibling: socket.socket | None = None
@@ -39,10 +42,11 @@ class Ties:
 
 def reloaded(begun: Profile, now: Profile) -> str:
     """What is said after a reload."""
-    is_all = begun.listen == now.listen and begun.log == now.log
+    is_all = begun.listen == now.listen and begun.log == now.log and begun.listeners == now.listeners
     is_all = is_all and begun.faults == now.faults and begun.persona == now.persona
     is_all = is_all and begun.limits.head_timeout_seconds == now.limits.head_timeout_seconds
-    words = "; new values of [listen], [log], [[fault]], persona and the head timeout need a restart"
+    words = "; new values of [listen], [[listener]], [log], [[fault]], persona and the head timeout need a "
+    words += "restart"
     return "reloaded" + ("" if is_all else words)
 
 
@@ -62,7 +66,7 @@ class ProxyService:
         self._admin: Admin | None = None
         self._answers: asyncio.Task[None] | None = None
         self.proxy = ConnectProxy(
-            profile.listen.on,
+            profile.plain,
             access=profile.access,
             limits=profile.limits,
             login=profile.login,
@@ -74,12 +78,16 @@ class ProxyService:
             metrics=self._metrics,
             own=own,
             sockets=ties.sockets,
+            listeners=profile.listeners,
+            bound=ties.more,
+            ways=Ways(profile.upstreams, profile.headers),
+            pac=profile.listen.pac,
         )
 
     @property
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[str]:
         """Where the proxy listens."""
-        return self.proxy.endpoints
+        return self.proxy.places
 
     async def __aenter__(self) -> Self:
         await self.proxy.start()
@@ -126,11 +134,13 @@ class ProxyService:
             self._log.open_again()
         try:
             profile = await asyncio.to_thread(self._read_again)
+            self.proxy.renew(profile.listeners)
         except SettingsError as error:
             self._count("failed")
             say(self._program, f"not reloaded, all stays as it was: {error}")
             return
-        await self.proxy.change(profile.access, profile.limits, profile.login)
+        ways = Ways(profile.upstreams, profile.headers)
+        await self.proxy.change(profile.access, profile.limits, profile.login, ways)
         self._count("done")
         if self._ties.sockets is None:
             say(self._program, reloaded(self._profile, profile))

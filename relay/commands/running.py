@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ class Service(Protocol):
     """What listens."""
 
     @property
-    def endpoints(self) -> list[Endpoint]: ...
+    def endpoints(self) -> Sequence[Endpoint | str]: ...
 
 
 @functools.cache

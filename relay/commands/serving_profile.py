@@ -7,12 +7,15 @@ from pathlib import Path
 
 from relay.access_ports import parse_ports
 from relay.commands.admin_option import add_admin_option, admin_endpoint
+from relay.commands.listener_options import add_listener_options, listeners_of
 from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
 from relay.commands.proxy_faults import add_fault_options, rules_of
 from relay.commands.proxy_persona import add_persona_option, persona_of
 from relay.failure import SettingsError
 from relay.log_format import FORMATS
 from relay.profile import DEFAULT_LISTEN, AccessLog, Listen, Profile, read_profile
+from relay.route import Hop
+from relay.upstream import Upstream
 from relay.workers import MAX_WORKERS
 
 # RFC 9110 section 7.6.3: received-by is a host or a pseudonym, which is a token
@@ -35,6 +38,8 @@ def profile_of(options: argparse.Namespace) -> Profile:
     log = AccessLog(options.access_log or profile.log.file, options.log_format or profile.log.format)
     return replace(
         profile, listen=_listen(options, profile.listen), access=access, limits=limits, log=log,
+        listeners=(*profile.listeners, *listeners_of(options)),
+        upstreams=(*profile.upstreams, *_upstreams(options)),
         faults=(*profile.faults, *rules_of(options)), persona=persona_of(options) or profile.persona,
     )  # fmt: skip
 
@@ -46,8 +51,16 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
         raise SettingsError(f"{what}: {via[:80]!r}; expected a token of RFC 9110 section 5.6.2")
     admin = admin_endpoint(options.admin) if options.admin is not None else listen.admin
     grace_seconds = listen.grace_seconds if options.grace is None else options.grace
-    on = listen_of(options.listen, None) if options.listen else listen.on
-    return Listen(on, via, admin, grace_seconds)
+    on = listen.on
+    if options.listen:
+        # Behind a load balancer they are no plain ones (relay.commands.listener_options)
+        on = () if options.accept_proxy_protocol else listen_of(options.listen, None)
+    return Listen(on, via, admin, grace_seconds, listen.pac or options.pac)
+
+
+def _upstreams(options: argparse.Namespace) -> tuple[Upstream, ...]:
+    hops = tuple(Hop.parse(url, "--upstream") for url in options.upstream)
+    return (Upstream(hops),) if hops else ()
 
 
 def grace(text: str) -> float:
@@ -94,9 +107,23 @@ def proxy_parser(program: str) -> Parser:
     parser.add_argument(
         "--probe", metavar="HOST:PORT", help="do not serve; exit 0 if such a proxy answers there"
     )
+    _add_ways(parser)
+    add_listener_options(parser)
     add_persona_option(parser)
     add_fault_options(parser)
     return parser
+
+
+def _add_ways(parser: Parser) -> None:
+    parser.add_argument(
+        "--upstream", action="append", default=[], metavar="URL",
+        help="a parent proxy for all targets: http://, https://, socks5h://, socks5://, socks4a://, "
+        "socks4://; repeat for a chain, nearest first ([[upstream]] of a profile chooses by target)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pac", action="store_true",
+        help="serve /proxy.pac and /wpad.dat, made from the policy, to who asks the proxy itself",
+    )  # fmt: skip
 
 
 def _add_policy(parser: Parser) -> None:

@@ -78,7 +78,9 @@ class Proxied:
         self._stop = lambda: self._loop.call_soon_threadsafe(stop.set) and None
         self._own_tasks = {asyncio.current_task()}
         async with ConnectProxy(log=self._log.put, **self._options) as self.proxy:
-            self.port = self.proxy.endpoint.port
+            self.port = self.proxy.endpoint.port if self.proxy.endpoints else 0
+            # Tasks that accept, as long as the proxy runs
+            self._standing = asyncio.all_tasks()
             self._ready.set()
             await stop.wait()
         assert [] == [task for task in asyncio.all_tasks() if task not in self._own_tasks], (
@@ -120,7 +122,7 @@ class Proxied:
             left = (0, 0, 0)
             end = self._loop.time() + SOON_SECONDS
             while self._loop.time() < end:
-                tasks = asyncio.all_tasks() - self._own_tasks - {asyncio.current_task()}
+                tasks = asyncio.all_tasks() - self._standing - {asyncio.current_task()}
                 left = (self.proxy.connections, len(self.proxy.tunnels), len(tasks))
                 if left == (0, 0, 0):
                     break

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 import pytest
 
 from relay.access_conditions import CONDITIONS
+from relay.failure import SettingsError
 from relay.limits import Limits
 from relay.login_hashes import digest_verifiers, nt_verifier
 from relay.profile import read_profile
@@ -45,8 +47,13 @@ def page(text: str, ports: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("number", range(len(PROFILES)))
-def test_profiles(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profiles(
+    number: int, tmp_path: Path, certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each is a profile, with the files beside it that it names."""
+    for name in ("proxy.pem", "proxy.key", "clients.pem"):
+        (tmp_path / name).write_bytes(certificate)
+    (tmp_path / "parent-login").write_text("relay:secret\n")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # whether Kerberos is installed or not
     made = [*digest_verifiers("alice", "Example Corp", "x"), nt_verifier("x")]
     (tmp_path / "users.txt").write_text(":".join((USER.rstrip(), *made)))
@@ -58,8 +65,25 @@ def test_profiles(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_key_is_told() -> None:
     """Conditions of rules and limits that the page forgets are found."""
-    keys = [*CONDITIONS, *Limits.__dataclass_fields__]
+    keys = [*CONDITIONS, *Limits.__dataclass_fields__, *listener_keys(), *upstream_keys()]
     assert [] == [key for key in keys if f"`{key}`" not in TEXT]
+
+
+def listener_keys() -> list[str]:
+    return keys_of('[[listener]]\nnone = 1\non = "x:1"\n')
+
+
+def upstream_keys() -> list[str]:
+    return keys_of('[[upstream]]\nnone = 1\nproxy = "direct"\n')
+
+
+def keys_of(profile: str) -> list[str]:
+    """What the error about a key that there is not names instead."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "p.toml").write_text(profile)
+        with pytest.raises(SettingsError) as caught:
+            read_profile(Path(folder) / "p.toml")
+    return str(caught.value).partition("expected one of ")[2].split(", ")
 
 
 class Shell:
