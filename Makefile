@@ -3,6 +3,8 @@ VENV ?= .venv
 # PYTHON=python3.12 names another Python than the best one found; the venv is made anew when it changes.
 PYTHON ?=
 FUZZ_SECONDS ?= 20
+# Tests wait for others half of their time
+TEST_JOBS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 # WITH=kerberos adds an extra that is compiled (libkrb5-dev, gcc); without it the tests of Kerberos are skipped.
 WITH ?=
 COMPOSE ?= docker compose
@@ -24,7 +26,7 @@ demo: $(VENV)/.ready-demo ## server, proxy and client on loopback: the whole pat
 	@$(BIN)/relay demo
 
 test: $(VENV)/.ready-test ## every test but the containers', with the coverage gate
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --cov --cov-report=term
 
 lint: $(VENV)/.ready-lint ## ruff, and mypy strict
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,7 @@ class Trip:
         ended_seconds: after how long our ping's connection was ended, when it was.
         answered_seconds: how long the ping took with all that came before it, when it was answered.
         has_lost: a later connection to it was not taken.
+        opened: sockets of `dial`; their owners close them, and `close` those that have none any more.
     """
 
     route: Route
@@ -104,6 +106,7 @@ class Trip:
     answered_seconds: float = 0.0
     has_lost: bool = False
     extras: Extras = Extras()
+    opened: list[socket.socket] = field(default_factory=list, repr=False)
 
     @property
     def first(self) -> Endpoint:
@@ -124,7 +127,16 @@ class Trip:
     async def dial(self, address: Address, limit_seconds: float, **options: int) -> Dialled:
         """`relay.probe.dial`, counted."""
         self.count()
-        return await dial(address, limit_seconds, **options)
+        dialled = await dial(address, limit_seconds, **options)
+        if dialled.sock is not None:
+            self.opened.append(dialled.sock)
+        return dialled
+
+    def close(self) -> None:
+        """Close what a check that was cancelled could not close: several dials at once, and one was done."""
+        for sock in self.opened:
+            sock.close()
+        self.opened.clear()
 
     async def open(
         self,

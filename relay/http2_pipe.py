@@ -34,8 +34,13 @@ class Http2Pipe:
 
     def read(self, limit_bytes: int = CHUNK_BYTES) -> bytes:
         if not self._unread:
-            while (data := self._read_now(limit_bytes)) is None:
-                self._feed(lambda: self._tunnel.has_news)
+            try:
+                while (data := self._read_now(limit_bytes)) is None:
+                    self._feed(lambda: self._tunnel.has_news)
+            except OSError:
+                if not self._was_given_up:
+                    raise
+                data = b""  # the end that we have made ourselves may look like a broken connection
             if self._was_given_up and not data:
                 raise TimeoutError(f"nothing came for {HALF_CLOSED_SECONDS:g} s after our last word")
             self._flush()  # the window that reading gives back

@@ -53,11 +53,14 @@ async def survey(
     trip = Trip(route, key, Patience.within(timeout_seconds), extras=extras or Extras())
     run = _Run(trip, on_finding, settings)
     # When the time is up, what was found until then is judged
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_seconds):
-            await run.walk(qualities)
-            await run.narrow()
-        await run.take_time()
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await run.walk(qualities)
+                await run.narrow()
+            await run.take_time()
+    finally:
+        trip.close()
     return run.findings()
 
 

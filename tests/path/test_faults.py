@@ -104,6 +104,7 @@ CURL_COPES = {
     "answer_length": "Content-Length: 0",
     "answer_length:field=chunked": "Transfer-Encoding: chunked",
     "answer_delay:seconds=0.3": "HTTP/1.1 200 Connection established",
+    "answer_joined:seconds=0.1": "HTTP/1.1 200 Connection established",
 }
 """What curl is told by an answer that it can live with."""
 
@@ -127,7 +128,7 @@ def test_curl_copes(tool: Tool, fault: str) -> None:
 
 OURS_COPES = (
     "answer_interim:status=102,count=3", "answer_split:delay_seconds=0", "answer_length",
-    "answer_delay:seconds=0.1", "answer_length:field=chunked", "answer_early",
+    "answer_delay:seconds=0.1", "answer_length:field=chunked", "answer_early", "answer_joined:seconds=0.1",
     "latency:seconds=0.01", "slicer:average_bytes=100", "slow_close",
 )  # fmt: skip
 
