@@ -155,7 +155,9 @@ def test_a_master_with_two_workers(
     with (tmp_path / "out_stats.csv").open() as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
     assert {"connect", "reconnect", "ping", "echo 300 bytes", "Aggregated"} == set(rows)
-    assert float(rows["ping"]["99%"]) >= float(rows["ping"]["50%"]) > 0
+    # The percentiles are of whole milliseconds, which a ping here may take less than half of
+    assert float(rows["ping"]["99%"]) >= float(rows["ping"]["50%"])
+    assert 0 < float(rows["ping"]["Average Response Time"])
     assert 0 < float(rows["ping"]["Average Content Size"]) <= 44
     with (tmp_path / "out_failures.csv").open() as file:
         failures = {(row["Name"], row["Error"]): int(row["Occurrences"]) for row in csv.DictReader(file)}
