@@ -28,7 +28,7 @@ FAILING = {
     "apache": {"apache/framework": "proxy-port-policy"},
     "chain": {"chain/framework": "proxy-port-policy", "outer/framework": "proxy-port-policy"},
     "socks": {"socks/framework": "proxy-refused", "socks/mail": "proxy-refused"},
-    "tls-inspection": {"exempt/framework": "tls-splice-only"},
+    "tls-inspection": {"exempt/framework": "tls-inspection-kills-nontls"},
     "firewall": {f"direct/{port}": "ok" for port in ("drop", "reset", "prohibited", "idle", "small")},
 }
 """The rows that fail then, each with the cause that is named; of the firewall, that the path is open."""
