@@ -44,9 +44,13 @@ class _Runner:
 
     async def run(self) -> Sequence[Result]:
         found: dict[tuple[str, int], Result] = {}
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._suite.jobs, len(self._plan))):
-                group.create_task(self._work(found))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._suite.jobs, len(self._plan))):
+                    group.create_task(self._work(found))
+        except BaseExceptionGroup as several:
+            # Who runs a suite knows OSError of a full disk or a closed pipe, and no groups
+            raise several.exceptions[0] from None
         return [
             found.get((cell.name, run)) or Result(cell, run, Outcome.NOT_RUN)
             for cell in self._suite.cells

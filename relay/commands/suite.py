@@ -4,8 +4,10 @@ import asyncio
 import fnmatch
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,10 @@ def run(arguments: Sequence[str], program: str) -> int:
     if before is not None:
         known = {cell.name for cell in whole.cells}
         found = compared(found, before, options.compare, tolerance, known)
-    _tell(found, reports, is_quiet)
-    if options.save:
-        _save(found, options.save)
+    with _each_in_turn() as write:
+        _tell(found, reports, is_quiet, write)
+        if options.save:
+            write(partial(write_report, baseline_text(found), options.save, "--save"))
     if found.is_good:
         return EXIT_GOOD
     is_bad = found.failed or found.changes
@@ -145,21 +148,46 @@ def _run(suite: Suite, fail_fast: bool, is_quiet: bool) -> SuiteRun:
         raise KeyboardInterrupt from None
 
 
-def _tell(found: SuiteRun, reports: Sequence[tuple[str, str | None]], is_quiet: bool) -> None:
+@contextmanager
+def _each_in_turn() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """One file that cannot be written does not cost the others. Raises: SettingsError of the first, last."""
+    mistakes: list[SettingsError] = []
+
+    def write(one: Callable[[], None]) -> None:
+        try:
+            one()
+        except SettingsError as error:
+            mistakes.append(error)
+
+    yield write
+    if mistakes:
+        raise mistakes[0]
+
+
+def _tell(
+    found: SuiteRun,
+    reports: Sequence[tuple[str, str | None]],
+    is_quiet: bool,
+    write: Callable[[Callable[[], None]], None],
+) -> None:
     from relay.suite_reports.text import summary_lines
 
     if not is_quiet:
         print("\n".join(summary_lines(found)), flush=True)
     for name, file in reports:
-        write_report(SUITE_REPORTS[name](found), file)
+        write(partial(write_report, SUITE_REPORTS[name](found), file))
     if os.environ.get("GITHUB_ACTIONS") == "true" and not is_quiet:
         print(SUITE_REPORTS["github"](found), end="", flush=True)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            with Path(summary).open("a", encoding="utf-8") as stream:
-                stream.write(SUITE_REPORTS["markdown"](found))
-        except OSError as error:
-            raise SettingsError(f"GITHUB_STEP_SUMMARY: cannot write {summary!a}: {error.strerror}") from None
+        write(partial(_append, SUITE_REPORTS["markdown"](found), summary))
+
+
+def _append(text: str, summary: str) -> None:
+    try:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise SettingsError(f"GITHUB_STEP_SUMMARY: cannot write {summary!a}: {error.strerror}") from None
 
 
 def _baseline(file: str) -> dict[str, Measured]:
@@ -167,7 +195,3 @@ def _baseline(file: str) -> dict[str, Measured]:
         return read_baseline(read_bounded("--compare", file, MAX_BASELINE_BYTES, "a file of --save"))
     except BaselineMalformed as error:
         raise SettingsError(f"--compare: {file!a}: {error}; expected a file of --save") from None
-
-
-def _save(found: SuiteRun, file: str) -> None:
-    write_report(baseline_text(found), file, "--save")

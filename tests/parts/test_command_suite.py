@@ -252,6 +252,32 @@ def test_a_baseline(suite: Run, file: Path, tmp_path: Path, closed: Endpoint, se
     assert {"framework baseline"} == failed
 
 
+def test_one_file_that_cannot_be_written_does_not_cost_the_others(
+    suite: Run, file: Path, tmp_path: Path
+) -> None:
+    """A full disk under one report is status 2 and its name; the other reports and the baseline are there."""
+    status, _, err = suite(
+        "--report", "junit=/dev/full", "--report", f"html={tmp_path}/out.html", "--save", f"{tmp_path}/saved"
+    )
+    assert (2, "relay suite: --report: cannot write '/dev/full': No space left on device\n") == (status, err)
+    assert [True, True] == [(tmp_path / name).stat().st_size > 0 for name in ("out.html", "saved")]
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_output_that_nobody_takes(file: Path, jobs: int) -> None:
+    """A full disk or a closed pipe under stdout is status 1, in one line or none; no traceback."""
+    command = [SCRIPTS / "relay", "suite", "-f", str(file), "--jobs", str(jobs)]
+    given = environment(SUITE_PASSWORD=SECRET)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=given, timeout=60)
+    assert (1, b"relay suite: cannot go on: No space left on device\n") == (done.returncode, done.stderr)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed_pipe:
+        done = subprocess.run(command, stdout=closed_pipe, stderr=subprocess.PIPE, env=given, timeout=60)
+    assert (1, b"") == (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
