@@ -42,7 +42,8 @@ def run(arguments: Sequence[str], program: str) -> int:
         return EXIT_GOOD
     before = _baseline(options.compare) if options.compare else None
     is_quiet = any(file in (None, "-") for _, file in reports)
-    found = _run(suite, options.fail_fast, is_quiet)
+    is_measured = bool(options.save or options.compare)
+    found = _run(suite, options.fail_fast, is_quiet, is_measured=is_measured)
     if before is not None:
         known = {cell.name for cell in whole.cells}
         found = compared(found, before, options.compare, tolerance, known)
@@ -131,7 +132,7 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdigit() and text.isascii() and float(text) <= 1_000_000
 
 
-def _run(suite: Suite, fail_fast: bool, is_quiet: bool) -> SuiteRun:
+def _run(suite: Suite, fail_fast: bool, is_quiet: bool, *, is_measured: bool) -> SuiteRun:
     from relay.suite_run import run_suite
 
     async def measure() -> SuiteRun:
@@ -140,7 +141,9 @@ def _run(suite: Suite, fail_fast: bool, is_quiet: bool) -> SuiteRun:
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         with Progress(suite, is_quiet) as progress:
-            return await run_suite(suite, fail_fast=fail_fast, on_result=progress.take)
+            return await run_suite(
+                suite, fail_fast=fail_fast, on_result=progress.take, measure=is_measured
+            )
 
     try:
         return asyncio.run(measure())

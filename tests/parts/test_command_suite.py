@@ -15,6 +15,9 @@ import pytest
 
 from relay.access import Access
 from relay.commands import guarded
+from relay.fault_plan import FaultPlan
+from relay.fault_rule import rule_from_text
+from relay.plain_port import PlainPort
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
 from tests.junit_schema import assert_valid
@@ -250,6 +253,25 @@ def test_a_baseline(suite: Run, file: Path, tmp_path: Path, closed: Endpoint, se
     root = assert_valid(suite("--compare", "baseline.json", "--report", "junit")[1])
     failed = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
     assert {"framework baseline"} == failed
+
+
+def test_a_proxy_that_has_become_slow(suite: Run, file: Path, server: Endpoint, proxy: Endpoint) -> None:
+    """Only its path is worse, in throughput; paths that do not work are not measured."""
+    assert 0 == suite("--save", "baseline.json", "--only", "*/framework")[0]
+    plan = FaultPlan((rule_from_text("bandwidth:bytes_per_second=100000,direction=both", "fault"),), 0)
+    with beside(lambda: PlainPort(FREE, proxy, plan)) as slow:
+        file.write_text(file.read_text().replace(f"http://{proxy}", f"http://{slow.endpoint}"))
+        status, out, _ = suite("--compare", "baseline.json", "--tolerance", "latency=1000000%")
+    assert 1 == status
+    assert "WORSE    ours/framework: throughput up was " in out
+    assert "note     ours/closed: is not in the baseline" in out
+
+
+def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
+    """What was measured otherwise is not compared."""
+    (tmp_path / "old.json").write_text('{"baseline_version": 1, "paths": {}}')
+    status, _, err = suite("--compare", "old.json")
+    assert (2, True) == (status, "baseline_version: 1; this program reads version 2; expected a file" in err)
 
 
 def test_one_file_that_cannot_be_written_does_not_cost_the_others(
