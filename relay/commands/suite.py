@@ -40,6 +40,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         for cell in suite.cells:
             print(f"{cell.name}: {' or '.join(cell.expect)}")
         return EXIT_GOOD
+    _see_folders([("--report", file) for _, file in reports] + [("--save", options.save)])
     before = _baseline(options.compare) if options.compare else None
     is_quiet = any(file in (None, "-") for _, file in reports)
     is_measured = bool(options.save or options.compare)
@@ -149,6 +150,13 @@ def _run(suite: Suite, fail_fast: bool, is_quiet: bool, *, is_measured: bool) ->
         return asyncio.run(measure())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _see_folders(files: Sequence[tuple[str, str | None]]) -> None:
+    """What cannot be written is told now, and not after a run of hours. Raises: SettingsError."""
+    for option, file in files:
+        if file not in (None, "-") and not Path(file).parent.is_dir():
+            raise SettingsError(f"{option}: cannot write {file!r}: No such file or directory: its folder")
 
 
 @contextmanager

@@ -274,6 +274,14 @@ def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
     assert (2, True) == (status, "baseline_version: 1; this program reads version 2; expected a file" in err)
 
 
+def test_a_folder_that_is_not_there(suite: Run, file: Path) -> None:
+    """It is told before anything is checked: there is no line of a check."""
+    for option, value in (("--report", "junit=none/out.xml"), ("--save", "none/baseline.json")):
+        status, out, err = suite(option, value)
+        told = f"relay suite: {option}: cannot write '{value.rpartition('=')[2]}': No such file or directory"
+        assert (2, "", True) == (status, out, err.startswith(told))
+
+
 def test_one_file_that_cannot_be_written_does_not_cost_the_others(
     suite: Run, file: Path, tmp_path: Path
 ) -> None:
