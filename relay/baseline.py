@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relay.diagnosis import Verdict
 from relay.finding import Finding, printable
 from relay.suite import OK
-from relay.suite_outcome import Outcome, Result, SuiteRun
+from relay.suite_outcome import Measurement, Outcome, Result, SuiteRun
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""1 had measured beside the other checks of a run, and the first 120 kB only."""
+
 MAX_STEPS: Final = 64
 """Of one path: a chain of eight proxies has some twenty-five."""
 
@@ -56,7 +57,7 @@ class Measured:
 
     Attributes:
         cause: "ok", or the first cause named. latency_milliseconds: from the first packet of the first
-            connection to the answer of the ping. bytes_per_second: of the largest packet, for each way.
+            connection to the answer of the ping. bytes_per_second: for each way, of packets in turn.
     """
 
     cause: str
@@ -79,22 +80,18 @@ class Measured:
         }
 
 
-def measured(results: Sequence[Result]) -> Measured:
+def measured(results: Sequence[Result], measurement: Measurement | None) -> Measured:
     """What the runs of one path have shown together; the worst of the verdicts is kept."""
     worst = next((one for one in results if one.cause != OK), results[0])
-    good = [
-        one.told.found for one in results if one.told and one.told.diagnosis.verdict is Verdict.GOOD
-    ]
-    pings = [ping for found in good if (ping := found.of("ping")) is not None]
-    if not pings:
+    if measurement is None or not measurement.pings:
         return Measured(worst.cause, worst.place)
-    ways = {way: _median(_speeds([found.of("sizes") for found in good], way)) for way in WAYS}
+    pings = measurement.pings
     return Measured(
         worst.cause,
         worst.place,
         _median([_number(ping, "open_milliseconds") + _number(ping, "milliseconds") for ping in pings]),
         _stretches(pings, str(results[0].cell.route.target)),
-        {way: speed for way, speed in ways.items() if speed},
+        measurement.bytes_per_second,
     )
 
 
@@ -105,12 +102,6 @@ def _median(values: Sequence[float]) -> float:
 def _number(finding: Finding, key: str) -> float:
     value = finding.evidence.get(key)
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _speeds(sizes: Sequence[Finding | None], way: str) -> list[float]:
-    ends = [one.evidence.get(way) for one in sizes if one is not None]
-    speeds = [end.get("bytes_per_second") for end in ends if isinstance(end, Mapping)]
-    return [float(speed) for speed in speeds if isinstance(speed, int | float)]
 
 
 def _stretches(pings: Sequence[Finding], target: str) -> tuple[Stretch, ...]:
@@ -140,7 +131,10 @@ def by_cell(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 def baseline_text(run: SuiteRun) -> str:
     """The file of a baseline."""
-    cells = {name: measured(results).as_dict() for name, results in by_cell(run.results).items()}
+    cells = {
+        name: measured(results, run.measurements.get(name)).as_dict()
+        for name, results in by_cell(run.results).items()
+    }
     document = {"baseline_version": VERSION, "suite": run.name, "began": run.began, "paths": cells}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

@@ -35,10 +35,21 @@ class LoginRules:
 
     @classmethod
     def parse(
-        cls, schemes: str | None = None, charset: str | None = None, spn: str | None = None
+        cls,
+        schemes: str | None = None,
+        charset: str | None = None,
+        spn: str | None = None,
+        prefix: str = "--proxy-",
     ) -> "LoginRules":
-        """Read the values of --proxy-auth, --proxy-charset and --proxy-spn. Raises: SettingsError."""
-        return cls(_schemes_of(schemes), _charset_of(charset), _spn_of(spn))
+        """Read the values of --proxy-auth, --proxy-charset and --proxy-spn.
+
+        Args: prefix: what errors put before `auth`, `charset` and `spn`. Raises: SettingsError.
+        """
+        return cls(
+            _schemes_of(schemes, f"{prefix}auth"),
+            _charset_of(charset, f"{prefix}charset"),
+            _spn_of(spn, f"{prefix}spn"),
+        )
 
 
 def schemes_for(
@@ -93,33 +104,33 @@ def check_login(user: str, password: str, rules: LoginRules, what: str) -> None:
         raise SettingsError(f"{what}: {error}") from None
 
 
-def _schemes_of(text: str | None) -> tuple[str, ...]:
+def _schemes_of(text: str | None, what: str) -> tuple[str, ...]:
     if text is None:
         return STRONGEST_FIRST
     names = tuple(name.strip().lower() for name in text.split(","))
     if not names or len(set(names)) != len(names) or set(names) - set(STRONGEST_FIRST):
         known = ",".join(STRONGEST_FIRST)
-        raise SettingsError(f"--proxy-auth: {_show(text)}; expected some of {known}, each once")
+        raise SettingsError(f"{what}: {_show(text)}; expected some of {known}, each once")
     return names
 
 
-def _charset_of(text: str | None) -> Literal["utf-8", "latin-1"]:
+def _charset_of(text: str | None, what: str) -> Literal["utf-8", "latin-1"]:
     match (text or "utf-8").lower():
         case "utf-8":
             return "utf-8"
         case "latin-1":
             return "latin-1"
-    raise SettingsError(f"--proxy-charset: {_show(text or '')}; expected utf-8 or latin-1")
+    raise SettingsError(f"{what}: {_show(text or '')}; expected utf-8 or latin-1")
 
 
-def _spn_of(text: str | None) -> tuple[str, str] | None:
+def _spn_of(text: str | None, what: str) -> tuple[str, str] | None:
     if text is None:
         return None
     service, slash, host = text.partition("/")
     if not slash:
         service, host = "HTTP", text
     if len(text) > MAX_SPN_CHARACTERS or not _SPN_PART.match(service) or not _SPN_PART.match(host):
-        raise SettingsError(f"--proxy-spn: {_show(text)}; expected HTTP/NAME, without a realm")
+        raise SettingsError(f"{what}: {_show(text)}; expected HTTP/NAME, without a realm")
     return service, host
 
 

@@ -22,7 +22,7 @@ def compared(
         then = before.get(cell_name)
         if then is None or any(one.outcome is Outcome.UNTESTED for one in results):
             continue
-        now = measured(results)
+        now = measured(results, run.measurements.get(cell_name))
         is_expected = all(one.outcome is Outcome.EXPECTED for one in results)
         if is_expected and now.cause != then.cause:
             notes.append(f"{cell_name}: was {then.cause}, is {now.cause}, as expected")

@@ -97,6 +97,10 @@ def read_suite(path: Path, environ: Mapping[str, str]) -> Suite:
         check_keys(document, ("suite", "proxy", "route", "target", "path"), "the file")
     with source.at("suite"):
         general = fill(General, subtable(document.get("suite", {}), "[suite]"), "[suite]")
+    with source.at("suite", "name"):
+        if not general.name.isprintable():
+            # It stands in lines of terminals and logs
+            raise SettingsError(f"[suite]: name: {show(general.name)}; expected printable characters")
     with source.at("suite", "key_file"):
         key_file = None if general.key_file is None else str(path.parent / general.key_file)
         key = load_key(key_file, "[suite]: key_file")
@@ -247,7 +251,10 @@ class _Reader:
 
 
 def _fitting(patterns: Names, known: Mapping[str, Any], where: str) -> list[str]:
-    """The known names that fit, each once. Raises: KeyMistaken for a pattern that fits none."""
+    """The known names that fit, each once. Raises: KeyMistaken for a pattern that fits none, and for []."""
+    if not patterns:
+        # A [[path]] that tests nothing would be taken for tested
+        raise KeyMistaken(f"{where}: []; expected a name or more", where.rpartition(" ")[2])
     found: dict[str, None] = {}
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
         fitting = [name for name in known if fnmatch.fnmatchcase(name, pattern)]

@@ -1,10 +1,11 @@
 """What came of a suite: each check of each path, judged by what was expected. Pure, as the diagnosis is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from relay.diagnosis import Diagnosis, Verdict
+from relay.finding import Finding
 from relay.report import Told
 from relay.suite import OK, Cell
 
@@ -116,6 +117,17 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """What one path that works takes while nothing else runs.
+
+    Attributes: pings: the answers to `ping` of several surveys. bytes_per_second: by way, "up" and "down".
+    """
+
+    pings: tuple[Finding, ...]
+    bytes_per_second: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class SuiteRun:
     """All that came of a suite: what every report of it is made from.
 
@@ -123,6 +135,7 @@ class SuiteRun:
         began: UTC, ISO 8601. seconds: from the first check to the last.
         changes: what is worse than in the baseline. notes: what else there is to say about the baseline.
         baseline: the name of its file, "" when there was none.
+        measurements: by the name of the path; only for a baseline, and only of paths that work.
     """
 
     name: str
@@ -133,6 +146,7 @@ class SuiteRun:
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: str = ""
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[Result, ...]:

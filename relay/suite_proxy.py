@@ -68,7 +68,8 @@ def read_proxy(name: str, table: Table, folder: Path, environ: Mapping[str, str]
     """
     where = f"[proxy.{name}]"
     secret = table.get("password", "${X}")
-    if not isinstance(secret, str) or not _VARIABLE.search(secret):
+    # Also half a password is one
+    if not isinstance(secret, str) or not secret or _VARIABLE.sub("", secret):
         words = 'expected "${NAME}" of the environment, or password_file: the file itself is no place for it'
         raise KeyMistaken(f"{where}: password: {words}", "password")
     read = fill(ProxyTable, table, where)
@@ -82,10 +83,18 @@ def read_proxy(name: str, table: Table, folder: Path, environ: Mapping[str, str]
         http2=read.http2,
         verify=read.verify,
         timeout_seconds=read.timeout_seconds,
-        login=LoginRules.parse(read.auth, read.charset, read.spn),
+        login=_login_rules(read, where),
     )
     names = {one.name: f"{where}: {one.name}" for one in fields(ProxyTable)}
     return checked_hop(_logged_in(hop, read, where, folder, environ), names)
+
+
+def _login_rules(read: ProxyTable, where: str) -> LoginRules:
+    prefix = f"{where}: "
+    with mistaken("auth"):
+        LoginRules.parse(read.auth, prefix=prefix)
+    with mistaken("spn"):
+        return LoginRules.parse(read.auth, read.charset, read.spn, prefix)
 
 
 def _parsed(url: str, where: str, environ: Mapping[str, str]) -> Hop:

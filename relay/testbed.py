@@ -84,6 +84,7 @@ class Testbed:
                 login: USER:PASSWORD, which it then insists on.
         Raises: SettingsError.
         """
+        _check_text(profile=profile, persona=persona, allow_ports=allow_ports, login=login)
         known = _overridden(profile, persona, allow_ports, login)
         rules = (*known.faults, *_rules(faults, "faults"))
         entries: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -102,7 +103,9 @@ class Testbed:
         return StandInProxy(*_at(proxy.endpoint), user, password, entries)
 
     def greeting_server(self, words: bytes) -> LocalPort:
-        """Start a server that says `words` to whoever connects, and then echoes."""
+        """Start a server that says `words` to whoever connects, and then echoes. Raises: SettingsError."""
+        if not isinstance(words, bytes):
+            raise SettingsError(f"words: {words!r:.60}; expected bytes, such as b\"hello\"")
         return LocalPort(*_at(self._loop.enter(Greeter(words, FREE)).endpoint))
 
     def broken_network(
@@ -180,7 +183,23 @@ def _hop(via: Route | Via) -> Hop:
 
 
 def _rules(faults: Faults, what: str) -> tuple[FaultRule, ...]:
-    return tuple(rule_from_text(text, what) for text in ([faults] if isinstance(faults, str) else faults))
+    """Raises: SettingsError."""
+    texts = [faults] if isinstance(faults, str) else faults
+    # They come from tests, which nobody type-checks
+    given: Any = texts
+    if not (isinstance(given, list | tuple) and all(isinstance(text, str) for text in given)):
+        raise SettingsError(f"{what}: {faults!r:.60}; expected text such as \"reset\", or a list of such")
+    return tuple(rule_from_text(text, what) for text in texts)
+
+
+def _check_text(**options: Any) -> None:
+    """These come from tests, which nobody type-checks. Raises: SettingsError, which quotes no login."""
+    for name, value in options.items():
+        if value is None or isinstance(value, str) or (name == "profile" and isinstance(value, Path)):
+            continue
+        shown = type(value).__name__ if name == "login" else f"{value!r:.60}"
+        expected = {"login": "USER:PASSWORD", "allow_ports": 'text such as "443,5000-5010"'}
+        raise SettingsError(f"{name}: {shown}; expected {expected.get(name, 'text')}")
 
 
 def _overridden(

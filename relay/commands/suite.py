@@ -4,8 +4,10 @@ import asyncio
 import fnmatch
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +40,18 @@ def run(arguments: Sequence[str], program: str) -> int:
         for cell in suite.cells:
             print(f"{cell.name}: {' or '.join(cell.expect)}")
         return EXIT_GOOD
+    _see_folders([("--report", file) for _, file in reports] + [("--save", options.save)])
     before = _baseline(options.compare) if options.compare else None
     is_quiet = any(file in (None, "-") for _, file in reports)
-    found = _run(suite, options.fail_fast, is_quiet)
+    is_measured = bool(options.save or options.compare)
+    found = _run(suite, options.fail_fast, is_quiet, is_measured=is_measured)
     if before is not None:
         known = {cell.name for cell in whole.cells}
         found = compared(found, before, options.compare, tolerance, known)
-    _tell(found, reports, is_quiet)
-    if options.save:
-        _save(found, options.save)
+    with _each_in_turn() as write:
+        _tell(found, reports, is_quiet, write)
+        if options.save:
+            write(partial(write_report, baseline_text(found), options.save, "--save"))
     if found.is_good:
         return EXIT_GOOD
     is_bad = found.failed or found.changes
@@ -128,7 +133,7 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdigit() and text.isascii() and float(text) <= 1_000_000
 
 
-def _run(suite: Suite, fail_fast: bool, is_quiet: bool) -> SuiteRun:
+def _run(suite: Suite, fail_fast: bool, is_quiet: bool, *, is_measured: bool) -> SuiteRun:
     from relay.suite_run import run_suite
 
     async def measure() -> SuiteRun:
@@ -137,7 +142,9 @@ def _run(suite: Suite, fail_fast: bool, is_quiet: bool) -> SuiteRun:
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         with Progress(suite, is_quiet) as progress:
-            return await run_suite(suite, fail_fast=fail_fast, on_result=progress.take)
+            return await run_suite(
+                suite, fail_fast=fail_fast, on_result=progress.take, measure=is_measured
+            )
 
     try:
         return asyncio.run(measure())
@@ -145,21 +152,53 @@ def _run(suite: Suite, fail_fast: bool, is_quiet: bool) -> SuiteRun:
         raise KeyboardInterrupt from None
 
 
-def _tell(found: SuiteRun, reports: Sequence[tuple[str, str | None]], is_quiet: bool) -> None:
+def _see_folders(files: Sequence[tuple[str, str | None]]) -> None:
+    """What cannot be written is told now, and not after a run of hours. Raises: SettingsError."""
+    for option, file in files:
+        if file not in (None, "-") and not Path(file).parent.is_dir():
+            raise SettingsError(f"{option}: cannot write {file!r}: No such file or directory: its folder")
+
+
+@contextmanager
+def _each_in_turn() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """One file that cannot be written does not cost the others. Raises: SettingsError of the first, last."""
+    mistakes: list[SettingsError] = []
+
+    def write(one: Callable[[], None]) -> None:
+        try:
+            one()
+        except SettingsError as error:
+            mistakes.append(error)
+
+    yield write
+    if mistakes:
+        raise mistakes[0]
+
+
+def _tell(
+    found: SuiteRun,
+    reports: Sequence[tuple[str, str | None]],
+    is_quiet: bool,
+    write: Callable[[Callable[[], None]], None],
+) -> None:
     from relay.suite_reports.text import summary_lines
 
     if not is_quiet:
         print("\n".join(summary_lines(found)), flush=True)
     for name, file in reports:
-        write_report(SUITE_REPORTS[name](found), file)
+        write(partial(write_report, SUITE_REPORTS[name](found), file))
     if os.environ.get("GITHUB_ACTIONS") == "true" and not is_quiet:
         print(SUITE_REPORTS["github"](found), end="", flush=True)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            with Path(summary).open("a", encoding="utf-8") as stream:
-                stream.write(SUITE_REPORTS["markdown"](found))
-        except OSError as error:
-            raise SettingsError(f"GITHUB_STEP_SUMMARY: cannot write {summary!a}: {error.strerror}") from None
+        write(partial(_append, SUITE_REPORTS["markdown"](found), summary))
+
+
+def _append(text: str, summary: str) -> None:
+    try:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise SettingsError(f"GITHUB_STEP_SUMMARY: cannot write {summary!a}: {error.strerror}") from None
 
 
 def _baseline(file: str) -> dict[str, Measured]:
@@ -167,7 +206,3 @@ def _baseline(file: str) -> dict[str, Measured]:
         return read_baseline(read_bounded("--compare", file, MAX_BASELINE_BYTES, "a file of --save"))
     except BaselineMalformed as error:
         raise SettingsError(f"--compare: {file!a}: {error}; expected a file of --save") from None
-
-
-def _save(found: SuiteRun, file: str) -> None:
-    write_report(baseline_text(found), file, "--save")

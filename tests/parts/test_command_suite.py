@@ -15,6 +15,9 @@ import pytest
 
 from relay.access import Access
 from relay.commands import guarded
+from relay.fault_plan import FaultPlan
+from relay.fault_rule import rule_from_text
+from relay.plain_port import PlainPort
 from relay.proxy import ConnectProxy
 from relay.route import Endpoint
 from tests.junit_schema import assert_valid
@@ -250,6 +253,59 @@ def test_a_baseline(suite: Run, file: Path, tmp_path: Path, closed: Endpoint, se
     root = assert_valid(suite("--compare", "baseline.json", "--report", "junit")[1])
     failed = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
     assert {"framework baseline"} == failed
+
+
+def test_a_proxy_that_has_become_slow(suite: Run, file: Path, server: Endpoint, proxy: Endpoint) -> None:
+    """Only its path is worse, in throughput; paths that do not work are not measured."""
+    assert 0 == suite("--save", "baseline.json", "--only", "*/framework")[0]
+    plan = FaultPlan((rule_from_text("bandwidth:bytes_per_second=100000,direction=both", "fault"),), 0)
+    with beside(lambda: PlainPort(FREE, proxy, plan)) as slow:
+        file.write_text(file.read_text().replace(f"http://{proxy}", f"http://{slow.endpoint}"))
+        status, out, _ = suite("--compare", "baseline.json", "--tolerance", "latency=1000000%")
+    assert 1 == status
+    assert "WORSE    ours/framework: throughput up was " in out
+    assert "note     ours/closed: is not in the baseline" in out
+
+
+def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
+    """What was measured otherwise is not compared."""
+    (tmp_path / "old.json").write_text('{"baseline_version": 1, "paths": {}}')
+    status, _, err = suite("--compare", "old.json")
+    assert (2, True) == (status, "baseline_version: 1; this program reads version 2; expected a file" in err)
+
+
+def test_a_folder_that_is_not_there(suite: Run, file: Path) -> None:
+    """It is told before anything is checked: there is no line of a check."""
+    for option, value in (("--report", "junit=none/out.xml"), ("--save", "none/baseline.json")):
+        status, out, err = suite(option, value)
+        told = f"relay suite: {option}: cannot write '{value.rpartition('=')[2]}': No such file or directory"
+        assert (2, "", True) == (status, out, err.startswith(told))
+
+
+def test_one_file_that_cannot_be_written_does_not_cost_the_others(
+    suite: Run, file: Path, tmp_path: Path
+) -> None:
+    """A full disk under one report is status 2 and its name; the other reports and the baseline are there."""
+    status, _, err = suite(
+        "--report", "junit=/dev/full", "--report", f"html={tmp_path}/out.html", "--save", f"{tmp_path}/saved"
+    )
+    assert (2, "relay suite: --report: cannot write '/dev/full': No space left on device\n") == (status, err)
+    assert [True, True] == [(tmp_path / name).stat().st_size > 0 for name in ("out.html", "saved")]
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_output_that_nobody_takes(file: Path, jobs: int) -> None:
+    """A full disk or a closed pipe under stdout is status 1, in one line or none; no traceback."""
+    command = [SCRIPTS / "relay", "suite", "-f", str(file), "--jobs", str(jobs)]
+    given = environment(SUITE_PASSWORD=SECRET)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=given, timeout=60)
+    assert (1, b"relay suite: cannot go on: No space left on device\n") == (done.returncode, done.stderr)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed_pipe:
+        done = subprocess.run(command, stdout=closed_pipe, stderr=subprocess.PIPE, env=given, timeout=60)
+    assert (1, b"") == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize(

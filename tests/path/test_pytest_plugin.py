@@ -141,6 +141,18 @@ def test_no_profile(connect_proxy):
 def test_no_login(connect_proxy):
     connect_proxy(login="alice")
 
+def test_numbers_for_ports(connect_proxy):
+    connect_proxy(allow_ports=443)
+
+def test_a_pair_for_a_login(connect_proxy):
+    connect_proxy(login=("alice", "opensesame"))
+
+def test_a_number_for_a_fault(connect_proxy):
+    connect_proxy(faults=[3])
+
+def test_text_for_bytes(greeting_server):
+    greeting_server("hello")
+
 def test_not_in_a_network(broken_network):
     broken_network("refuse")
 
@@ -156,7 +168,7 @@ def test_mistakes_are_told(pytester: pytest.Pytester) -> None:
     """One line that names the marker or the option, what was given and expected; none of our own code."""
     pytester.makepyfile(MISTAKES)
     done = pytester.runpytest_subprocess(*LEAN)
-    done.assert_outcomes(errors=3, failed=7)
+    done.assert_outcomes(errors=3, failed=11)
     marker = "*: @pytest.mark.route: "
     done.stdout.fnmatch_lines_random([
         f"{marker}'nosuch'; expected target, or one of profile, persona, faults, allow_ports, login, *",
@@ -166,12 +178,17 @@ def test_mistakes_are_told(pytester: pytest.Pytester) -> None:
         "E*SettingsError: persona: there is no 'nobody'; expected one of *",
         "E*SettingsError: nosuch.toml: cannot be read: No such file or directory",
         "E*SettingsError: login: expected USER:PASSWORD",
+        "E*SettingsError: allow_ports: 443; expected text such as *443,5000-5010*",
+        "E*SettingsError: login: tuple; expected USER:PASSWORD",
+        "E*SettingsError: faults: [[]3[]]; expected text such as *reset*, or a list of such",
+        "E*SettingsError: words: 'hello'; expected bytes, such as b*hello*",
         "E*SettingsError: fault: refuse changes a proxy's answer; expected connect_proxy(faults=...)",
         "E*SettingsError: target: int; expected HOST:PORT, or what a fixture gave",
         "E*TimeoutError: no tunnel through the proxy has ended within 0.01 s",
         ">*connect_proxy(persona=\"nobody\")",
     ])  # fmt: skip
     assert [] == [line for line in done.outlines if "testbed.py" in line]
+    assert [] == [line for line in done.outlines if "During handling" in line]
 
 
 def test_it_costs_nothing_until_it_is_used() -> None:
