@@ -11,7 +11,8 @@ from relay.catalogue import MENDERS, causes
 from relay.catalogue_page import page
 from relay.cause import STAGES, Cause, Severity
 from relay.check import CHECKS
-from relay.diagnosis import Diagnosis, Verdict
+from relay.checks.sizes import is_lossy
+from relay.diagnosis import Diagnosis, Verdict, diagnose
 from relay.finding import Finding, Findings
 from relay.given import GIVEN
 from relay.report import REPORTS, Told, facts_for_people, fill
@@ -51,6 +52,7 @@ EVIDENCE = {
         "other",
     },
     "ping.window": {"zero", "open"},
+    "sizes.line": {"clean", "lossy"},
     "sizes.mtu": {"plain", "lowered", "clamped", "options-gone", "unknown"},
     "distance.sooner": {"yes", "no", "unknown"},
     "early-bytes.coalesced": {"yes", "no"},
@@ -131,6 +133,33 @@ def test_how_much_passes_is_said_of_the_way_that_stalls(outcome: str, passed: st
     sizes = Finding("sizes", outcome, "", ways)
     found = Findings("far.example:5000", (), "2026-01-01T00:00:00Z", 1.0, 1, (sizes,))
     assert passed == facts_for_people(Told(found, Diagnosis(Verdict.BROKEN)))["passed_bytes"]
+
+
+SWEEPS = {
+    "sent again, and through": ("passed", 41, 132, True),
+    "a pause of this machine": ("passed", 2, 6, False),
+    "one in a hundred": ("passed", 4, 400, False),
+    "a black hole": ("stalled", 41, 132, False),
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_lossy_line_is_no_black_hole(name: str) -> None:
+    """Only what came through by being sent again shows loss; then it is named before the size of packets."""
+    ended, again, sent, lossy = SWEEPS[name]
+    end = {"ended": ended, "tcp_info": {"total_retrans": again, "data_segs_out": sent}}
+    assert lossy == is_lossy(end)
+    sizes = Finding("sizes", "down-stalls", "", {"line": "lossy" if lossy else "clean"})
+    seen = (
+        Finding("route", "direct"),
+        Finding("ping", "answered"),
+        sizes,
+        Finding("path-size", "small-stall"),
+    )
+    found = Findings("far.example:5000", (), "2026-01-01T00:00:00Z", 1.0, 1, seen)
+    first = diagnose(found, causes()).first
+    assert first is not None
+    assert ("lossy-path" if lossy else "large-packets-stall") == first.id
 
 
 def test_a_ticket_of_this_machine_is_not_addressed_to_you() -> None:
