@@ -155,7 +155,6 @@ class Answering:
 
     def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
         """Tell the client of a tunnel, whose socket is ours to close, that its target was not reached."""
-
         client = SocketStream(sock)
 
         def if_never_run() -> None:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -26,10 +27,26 @@ from relay.reconnection import (
 from relay.route import Route
 
 
+@dataclass(frozen=True)
+class Connecting:
+    """Told of each attempt to make a connection, at its end.
+
+    number: of the connections made, with this one, from 1; the attempts that fail have the number that they
+    would have had. failure: None when it is open now.
+    """
+
+    number: int
+    seconds: float
+    failure: Failure | None = None
+
+
 class BlockingFrameworkClient:
     """Keeps one connection to a Framework Server and makes a new one when it has died.
 
-    Threads may share it: their requests take turns. Args, and what is repeated when: as `FrameworkClient`.
+    Threads may share it: their requests take turns. Without a keep-alive it starts no thread of its own, so
+    greenlets may use it, too.
+
+    Args, and what is repeated when: as `FrameworkClient`. on_connect: told of each attempt at a connection.
     """
 
     def __init__(
@@ -40,6 +57,7 @@ class BlockingFrameworkClient:
         timeout_seconds: float = 30.0,
         backoff: Backoff | None = None,
         on_reconnect: Callable[[Reconnecting], None] | None = None,
+        on_connect: Callable[[Connecting], None] | None = None,
         keep_alive_seconds: float | None = None,
     ) -> None:
         self.route = route
@@ -48,6 +66,7 @@ class BlockingFrameworkClient:
         self._timeout_seconds = timeout_seconds
         self._reconnection = Reconnection(backoff or Backoff())
         self._on_reconnect = on_reconnect
+        self._on_connect = on_connect
         self._keep_alive_seconds = keep_alive_seconds
         self._packets: BlockingPackets | None = None
         self._turn = threading.Lock()
@@ -69,7 +88,7 @@ class BlockingFrameworkClient:
         whose connection is being made, at the end of its limit."""
         self._closing.set()
         packets = self._packets
-        if packets is not None:
+        if packets is not None and self._turn.locked():
             # Whoever reads from it sees an end
             with contextlib.suppress(OSError):
                 packets.stream.fileno_socket().shutdown(socket.SHUT_RDWR)
@@ -79,6 +98,14 @@ class BlockingFrameworkClient:
                 packets.close()
         if self._keeper is not None:
             self._keeper.join()
+
+    def connect(self) -> None:
+        """Make a connection now, unless one is open that can be used. Raises: as `request`."""
+        asked_at = time.monotonic()
+        with self._turn:
+            if self._closing.is_set():
+                raise closed_error(self._peer, is_sent=False)
+            self._connected(asked_at)
 
     def ping(self) -> None:
         """Send the empty packet and wait for its answer; a ping is safe to repeat. Raises: as `request`."""
@@ -143,7 +170,7 @@ class BlockingFrameworkClient:
         while True:
             self._wait_for_attempt(asked_at)
             try:
-                stream = open_tunnel(self.route, timeout_seconds=self._timeout_seconds)
+                packets = self._connect_once()
             except RelayError as error:
                 if self.connections_made == 0:
                     raise
@@ -152,10 +179,24 @@ class BlockingFrameworkClient:
                 if not is_worth_another_try(error) or self._reconnection.is_too_late(asked_at, now):
                     raise
             else:
-                self.connections_made += 1
-                self._packets = BlockingPackets(stream, self._key, self._peer)
                 self._start_keeper()
-                return self._packets
+                return packets
+
+    def _connect_once(self) -> BlockingPackets:
+        began, number = time.monotonic(), self.connections_made + 1
+        try:
+            stream = open_tunnel(self.route, timeout_seconds=self._timeout_seconds)
+        except RelayError as error:
+            self._tell(Connecting(number, time.monotonic() - began, error.failure))
+            raise
+        self.connections_made = number
+        packets = self._packets = BlockingPackets(stream, self._key, self._peer)
+        self._tell(Connecting(number, time.monotonic() - began))
+        return packets
+
+    def _tell(self, connecting: Connecting) -> None:
+        if self._on_connect is not None:
+            self._on_connect(connecting)
 
     def _wait_for_attempt(self, asked_at: float) -> None:
         attempt = self._reconnection.next_attempt(asked_at, time.monotonic())

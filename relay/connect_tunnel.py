@@ -10,7 +10,6 @@ from relay.fault_answer import ESTABLISHED
 from relay.fault_path import FaultPath
 from relay.fault_plan import BoundFaults
 from relay.link import Link
-from relay.listening import bound_endpoint
 from relay.pump_end import Counters, TunnelEnd
 from relay.refusal import Refusal, unreachable
 from relay.refused import Refused, linger_close
@@ -25,7 +24,7 @@ def named(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Tunnel:
     """One tunnel, open or being dialled. `status` and `ended` are final when `on_end` is called.
 
@@ -37,12 +36,17 @@ class Tunnel:
     began_seconds: float
     on_end: Callable[["Tunnel"], None]
     carriage: Carriage | None = None
-    outgoing: str = ""
+    own_end: tuple[str, int] | None = None
     status: int = 0
     ended: str = str(TunnelEnd.STOPPED)
     refusal: Refusal | None = None
     established: bytes = ESTABLISHED
     reply: Callable[[Refusal], bytes] = Refusal.reply
+
+    @property
+    def outgoing(self) -> str:
+        """Our own end towards the target, HOST:PORT; "" while there is none."""
+        return "" if self.own_end is None else named(self.own_end)
 
     @property
     def counters(self) -> Counters:
@@ -98,7 +102,7 @@ class Tunnel:
                 target = await dial(self.target)
             except RelayError as error:
                 raise Refused(unreachable(error)) from error
-            self.outgoing = str(bound_endpoint(target.fileno_socket()))
+            self.own_end = target.fileno_socket().getsockname()
             return target
 
         counters = Counters()
@@ -125,7 +129,7 @@ class Tunnel:
             target.reset()
             raise
         self.status = 200
-        self.outgoing = str(bound_endpoint(target.fileno_socket()))
+        self.own_end = target.fileno_socket().getsockname()
         self.carriage = plane.carry(client, target, self._carried)
         return True
 
@@ -136,11 +140,11 @@ class Tunnel:
         target: socket.socket,
         early: bytes,
         seen: tuple[int, int],
-        outgoing: tuple[str, int],
+        own_end: tuple[str, int],
     ) -> None:
         """The client has been told 200: carry the bytes of two sockets that `plane` watches already."""
         self.status = 200
-        self.outgoing = named(outgoing)
+        self.own_end = own_end
         link = Link(client, target, self._carried, early=early, is_young=True)
         self.carriage = Carriage("splice", link)
         plane.add(link, seen)

@@ -104,6 +104,7 @@ class ExpressLane:
     ) -> None:  # fmt: skip
         self._plane = plane
         self._listeners = listeners
+        self._families = {listener: listener.family for listener in listeners}
         self._desk = desk
         self._silent = Deadlines[_Guest](silence_seconds, self._too_silent)
         self._dialling = Deadlines[_Guest](connect_seconds, self._too_late)
@@ -249,7 +250,8 @@ class ExpressLane:
     def _accept(self, listener: socket.socket, flags: int) -> None:
         """One for each event: those that are there have their turn, and no call only says EAGAIN."""
         try:
-            sock, peer = listener.accept()
+            # socket.accept makes the family and the type anew from numbers each time, which takes longer
+            descriptor, peer = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
         except (BlockingIOError, ConnectionError):
             return
         except OSError:
@@ -257,6 +259,7 @@ class ExpressLane:
             self._listen_no_more()
             self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
             return
+        sock = socket.socket(self._families[listener], socket.SOCK_STREAM, 0, descriptor)
         sock.setblocking(False)
         guest = _Guest(self, sock, peer)
         try:

@@ -52,12 +52,14 @@ def host_of(peer: str) -> str:
     return peer.rpartition(":")[0].strip("[]")
 
 
-@functools.lru_cache(maxsize=4096)
 def client_of(peer: str) -> str:
     """Whom a connection is counted for. A network of 64 bits is one client: it can have any address in it."""
     host = host_of(peer)
-    if ":" not in host:
-        return host
+    return _network_of(host) if ":" in host else host
+
+
+@functools.lru_cache(maxsize=4096)
+def _network_of(host: str) -> str:
     address = ipaddress.IPv6Address(host.partition("%")[0])
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)

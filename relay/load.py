@@ -1,7 +1,7 @@
 """Load: a user of Locust's that pings and moves packets through a route (docs/load.md; extra `load`).
 
 Locust makes sockets and threads cooperative when it is imported, so this module is for locustfiles, and not
-for programs that have an event loop. The blocking client knows nothing of it.
+for programs that have an event loop. BlockingFrameworkClient knows nothing of it.
 """
 
 import os
@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 from locust import User, events
 
 from protocol.packet import Packet, source_bytes
-from relay.blocking_client import BlockingClient, Connecting
+from protocol.sealing import PING_BYTES
+from relay.blocking_framework_client import BlockingFrameworkClient, Connecting
 from relay.credentials import Sources, completed
 from relay.failure import Failure, PeerMisbehaved, Reason, RelayError, SettingsError, Stage
 from relay.keys import load_key
+from relay.reconnection import ONCE, what_ended
 from relay.route import FRAMEWORK_PORT, Endpoint, Hop, Route
 
 CONNECT, RECONNECT = "connect", "reconnect"
@@ -57,9 +59,11 @@ class FrameworkUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self.client = BlockingClient(
-            self._route(), load_key(None), timeout_seconds=self.timeout_seconds, on_connect=self._connected
-        )
+        # What died is counted, so nothing is repeated behind the report's back
+        self.client = BlockingFrameworkClient(
+            self._route(), load_key(None), timeout_seconds=self.timeout_seconds, backoff=ONCE,
+            on_connect=self._connected,
+        )  # fmt: skip
 
     def on_stop(self) -> None:
         """Close the connection; a subclass that has its own calls this one."""
@@ -67,7 +71,7 @@ class FrameworkUser(User):
 
     def ping(self, name: str = "ping") -> bool:
         """Send an empty packet and wait for its answer; whether it came."""
-        return self._timed(name, self.client.ping)
+        return self._timed(name, self._pinged)
 
     def echo(self, size_bytes: int, name: str = "") -> bool:
         """Send so many bytes, which do not compress, and get them back; whether they came back the same."""
@@ -80,6 +84,10 @@ class FrameworkUser(User):
             name or f"fetch {size_bytes} bytes",
             lambda: self._moved(Packet.source(size_bytes), source_bytes(size_bytes, 0)),
         )
+
+    def _pinged(self) -> int:
+        self.client.ping()
+        return PING_BYTES
 
     def _moved(self, packet: Packet, expected: bytes) -> int:
         reply = self.client.request(packet)
@@ -98,7 +106,7 @@ class FrameworkUser(User):
         try:
             size_bytes = work()
         except RelayError as error:
-            failed = Failed(error.failure)
+            failed = Failed(what_ended(error))
         self._tell(name, time.perf_counter() - began, size_bytes, failed)
         return failed is None
 

@@ -16,7 +16,7 @@ Log = Callable[[Entry], None]
 _CUT_BY = {408: "slow", 414: "endless", 431: "endless"}
 
 
-@dataclass
+@dataclass(slots=True)
 class Asking:
     """One request as log and metrics name it.
 

@@ -18,17 +18,21 @@ PATIENCE_SECONDS = 10.0
 
 
 @dataclass
-class LocalPort:
-    """A port on loopback that leads somewhere."""
-
+class _Place:
     host: str
     port: int
-    _failures: "queue.SimpleQueue[Failure]" = field(default_factory=queue.SimpleQueue, repr=False)
 
     @property
     def endpoint(self) -> Endpoint:
         """Both together."""
         return Endpoint(self.host, self.port)
+
+
+@dataclass
+class LocalPort(_Place):
+    """A port on loopback that leads somewhere."""
+
+    _failures: "queue.SimpleQueue[Failure]" = field(default_factory=queue.SimpleQueue, repr=False)
 
     @property
     def url(self) -> str:
@@ -45,19 +49,12 @@ class LocalPort:
 
 
 @dataclass
-class StandInProxy:
+class StandInProxy(_Place):
     """A CONNECT proxy; `user` is "" where it asks for no login."""
 
-    host: str
-    port: int
     user: str
     password: str = field(repr=False)
     _entries: "queue.SimpleQueue[dict[str, Any]]" = field(repr=False)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Both together."""
-        return Endpoint(self.host, self.port)
 
     @property
     def url(self) -> str:
@@ -78,19 +75,12 @@ class StandInProxy:
 
 
 @dataclass
-class FarServer:
+class FarServer(_Place):
     """The emulated Framework Server."""
 
-    host: str
-    port: int
     _loop: OwnLoop = field(repr=False)
     _server: EmulatedServer = field(repr=False)
     _ended: "queue.SimpleQueue[Record]" = field(repr=False)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Both together."""
-        return Endpoint(self.host, self.port)
 
     def record(self, timeout_seconds: float = PATIENCE_SECONDS) -> Record:
         """The record of the next connection that ends: what really arrived. Raises: TimeoutError."""

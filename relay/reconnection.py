@@ -30,6 +30,10 @@ class Backoff:
         return step * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
+ONCE = Backoff(first_seconds=0.0, most_seconds=0.0, give_up_seconds=0.0)
+"""One attempt at once for each request; nothing is sent twice, not even what is safe to repeat."""
+
+
 @dataclass(frozen=True)
 class Reconnecting:
     """Told to the caller before each new connection.
@@ -111,6 +115,14 @@ def answer_lost(peer: str, why: str) -> AnswerLost:
     """A request that was sent, and whose answer will not come."""
     detail = f"did not answer before the connection died; the request may have been carried out ({why})"
     return AnswerLost(failure_of(peer, Reason.ANSWER_LOST, detail))
+
+
+def what_ended(error: RelayError) -> Failure:
+    """Beneath AnswerLost, which says what it means for the request: what happened to the connection."""
+    beneath = error.__cause__
+    if isinstance(error, AnswerLost) and isinstance(beneath, RelayError):
+        return beneath.failure
+    return error.failure
 
 
 def not_empty(peer: str) -> PeerMisbehaved:

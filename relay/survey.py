@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 import relay.checks  # noqa: F401 - enters every check into CHECKS
@@ -96,34 +96,30 @@ class _Run:
                 break
         else:
             if qualities:
-                await self.put([CHECKS[question] for question in HEALTHY if self._may(question)])
+                await self.put(self._askable(HEALTHY))
         if self._trip.has_lost:
             # Some connections are taken and some not: by which rule?
-            await self.put([CHECKS[question] for question in ("source-ports",) if self._may(question)])
-        asked_for = [one for one in CHECKS.values() if one.on_request and one.question not in TAKES_TIME]
-        await self.put([one for one in asked_for if self._may(one.question)])
+            await self.put(self._askable(["source-ports"]))
+        asked_for = [one.question for one in CHECKS.values() if one.on_request]
+        await self.put(self._askable(one for one in asked_for if one not in TAKES_TIME))
 
     async def take_time(self) -> None:
         """What was asked for and takes long, one after the other."""
         for question in TAKES_TIME:
-            if self._may(question):
-                await self.put([CHECKS[question]])
+            await self.put(self._askable([question]))
 
     async def narrow(self) -> None:
         """Ask what tells the causes apart that are still possible, until nothing does."""
         while True:
-            askable = [
-                one.question for one in CHECKS.values() if not one.on_request and self._may(one.question)
-            ]
-            wanted = next_questions(self._found, causes(), askable)
+            own = self._askable(one.question for one in CHECKS.values() if not one.on_request)
+            wanted = next_questions(self._found, causes(), [one.question for one in own])
             if not wanted:
                 break
             await self.put([CHECKS[question] for question in wanted[:AT_A_TIME]])
-
         if self._trip.answers.get("ping") in ("closed", "reset", "silent"):
             # Nothing says more than the far end itself, asked by another way
             for question in ("direct", "server-record"):
-                await self.put([CHECKS[one] for one in (question,) if self._may(one)])
+                await self.put(self._askable([question]))
 
     async def put(self, checks: Sequence[Check]) -> None:
         """Put questions side by side, and keep each answer as it comes."""
@@ -153,6 +149,9 @@ class _Run:
                     self._trip.answers[f"{answer.question}.{key}"] = word
         if self._tell is not None:
             self._tell(answer)
+
+    def _askable(self, questions: Iterable[str]) -> list[Check]:
+        return [CHECKS[question] for question in questions if self._may(question)]
 
     def _may(self, question: str) -> bool:
         return question not in self._tried and CHECKS[question].is_askable(self._trip)

@@ -7,7 +7,6 @@ Here the selector of the loop serves tunnels itself, and returns to asyncio when
 import asyncio
 import contextlib
 import contextvars
-import math
 import select
 import selectors
 import time
@@ -129,9 +128,10 @@ class TunnelSelector(selectors.BaseSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        end = math.inf if timeout is None else time.monotonic() + timeout
+        end = 0.0 if timeout is None else time.monotonic() + timeout
         keys, wake, poll, ready = self._keys, self._wake, self.epoll.poll, []
-        wait_seconds = _rounded(timeout)
+        # epoll.poll rounds up to milliseconds itself, so a timer is due when it returns; -1 is for ever
+        wait_seconds = -1.0 if timeout is None else max(timeout, 0.0)
         self.is_asked = False
         if wake is not None and not self._carry_on():
             wait_seconds = 0.0
@@ -144,10 +144,11 @@ class TunnelSelector(selectors.BaseSelector):
                     wake(descriptor, flags)
             if ready or self.is_asked or wake is None or not self._carry_on():
                 return ready
-            left = end - time.monotonic()
-            if left <= 0:
-                return ready
-            wait_seconds = _rounded(left)
+            wait_seconds = -1.0
+            if timeout is not None:
+                wait_seconds = end - time.monotonic()
+                if wait_seconds <= 0:
+                    return ready
 
     def close(self) -> None:
         self._keys.clear()
@@ -214,10 +215,3 @@ def _events(flags: int) -> int:
     # An error or a hang-up is for whoever waits, as in selectors.EpollSelector
     readable = selectors.EVENT_READ if flags & ~select.EPOLLOUT else 0
     return readable | (selectors.EVENT_WRITE if flags & ~select.EPOLLIN else 0)
-
-
-def _rounded(seconds: float | None) -> float:
-    """For epoll_wait(2), which counts in milliseconds: up, so that a timer is due when it returns."""
-    if seconds is None or seconds == math.inf:
-        return -1.0
-    return math.ceil(seconds * 1000) / 1000 if seconds > 0 else 0.0

@@ -79,7 +79,8 @@ def run_workers(
     """Fork one process for each, let each `work`, and return the worst of their exit statuses.
 
     `announce` is called when all of them run and signals are heard. `hangup` is called on SIGHUP, which is
-    passed on when it says so; without it SIGHUP does what it does by default.
+    passed on when it says so, and blocked until `work` unblocks it; without it SIGHUP does what it does by
+    default.
 
     SIGTERM and SIGINT are passed on, SIGINT with a SIGTERM before it. When one worker ends by itself the
     others are ended too: a proxy that answers on half of its connections is harder to see than one that is
@@ -183,9 +184,11 @@ def _be_worker(
         # ^C reaches the whole foreground group; the parent passes it on once
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # A profile that is read again before this worker has begun is what it begins with
-        signal.signal(signal.SIGHUP, signal.SIG_IGN if hears_hangup else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+        if not hears_hangup:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        # SIGHUP stays held back until `work` has a handler for it, which lets it through: the profile that
+        # this worker begins with was read before the fork
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS if hears_hangup else _HELD_BACK)
         status = work(own)
     except KeyboardInterrupt:
         # SIGINT when the loop, and its handler, had ended already: it has stopped as it was told

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.lacking import lacking
+
 # A busy machine is no failure: pytest's timeout finds what hangs. The rest is as hypothesis has it.
 settings.register_profile("relay", settings.default, deadline=None)
 settings.load_profile("relay")
@@ -38,12 +40,7 @@ def tool() -> Callable[[str, str], str]:
     def find(name: str, package: str) -> str:
         # Debian keeps servers in sbin, which is not on every user's PATH.
         path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
-        if path is not None:
-            return path
-        reason = f"{name} is not installed (Debian package {package})"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        return path or lacking(f"{name} is not installed (Debian package {package})")
 
     return find
 

@@ -44,7 +44,7 @@ LAYERS = (
     {"access_rule", "fields", "persona_plain", "places", "probe_request", "profile_listeners",
      "request_body", "walk", "workers"},
     {"access", "blocking", "express", "reply_head", "request_gate", "tunnel", "upstream"},
-    {"blocking_client", "blocking_framework_client", "check", "client_request", "dialler", "forward",
+    {"blocking_framework_client", "check", "client_request", "dialler", "forward",
      "framework_client", "http2_side", "persona_gate", "ping", "plain_port", "replay"},
     {"admission", "checks", "login_gate", "login_steps", "outbound", "outcomes", "pac_page", "persona_way",
      "profile_access", "takeover"},

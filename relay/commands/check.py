@@ -35,14 +35,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     if options.recording is not None:
         raise SettingsError("--recording: only with --replay FILE")
     reports = [report_of(value, REPORTS) for value in options.report]
-    if (options.target is None) == (options.saved is None):
-        raise SettingsError("expected either HOST:PORT to check, or --from FILE to judge what was saved")
-    if options.count and not options.watch:
-        raise SettingsError("--count: expected --watch SECONDS with it")
-    if options.watch and options.saved:
-        raise SettingsError("--watch: expected HOST:PORT to check, not --from")
-    if options.control and options.saved:
-        raise SettingsError("--control: expected HOST:PORT to check, not --from")
+    _refuse_contradictions(options)
     further = _further(options)
     found = read_record(options.saved, "--from") if options.saved else _survey(options)
     found = replace(found, findings=(*found.findings, *further))
@@ -52,6 +45,16 @@ def run(arguments: Sequence[str], program: str) -> int:
     return _tell(Told(found, diagnose(found, causes())), options, reports)
 
 
+def _refuse_contradictions(options: Any) -> None:
+    if (options.target is None) == (options.saved is None):
+        raise SettingsError("expected either HOST:PORT to check, or --from FILE to judge what was saved")
+    if options.count and not options.watch:
+        raise SettingsError("--count: expected --watch SECONDS with it")
+    for flag in ("watch", "control"):
+        if options.saved and getattr(options, flag):
+            raise SettingsError(f"--{flag}: expected HOST:PORT to check, not --from")
+
+
 def _further(options: Any) -> list[Finding]:
     """What a person knows beside; read before anything is sent, so that a wrong file wastes nobody's time."""
     found = [given("client", "fails")] if options.client_fails else []
@@ -59,8 +62,6 @@ def _further(options: Any) -> list[Finding]:
         there = read_record(options.elsewhere, "--elsewhere")
         seen = seen_elsewhere(there, diagnose(there, causes()).verdict)
         found += [seen] if seen is not None else []
-    if options.journal and not options.journal.startswith(("http://", "https://")) and not options.target:
-        read_far_journal(options.journal)
     return found
 
 

@@ -107,6 +107,8 @@ class _Signals:
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         if reload is not None:
             loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+            # In a worker one may have been waiting for this (relay.workers)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
         elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             # A closed terminal must not look like a clean end to those behind open tunnels; nohup(1) has it
             # ignored

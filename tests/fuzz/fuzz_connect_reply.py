@@ -15,6 +15,8 @@ import atheris  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the sources beside these tests, installed or not
 
+from tests.fuzz.fuzzing import fuzz
+
 with atheris.instrument_imports(include=["protocol", "h11"]):
     from protocol.connect import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_INTERIM, ConnectHandshake
     from protocol.errors import WireError
@@ -109,14 +111,5 @@ def test_one_input(data: bytes) -> None:
         check_words(wire)
 
 
-def main() -> None:
-    """Run until libFuzzer's options say stop; more than 512 MiB at once is a finding."""
-    arguments = sys.argv
-    if not any(argument.startswith("-rss_limit_mb=") for argument in arguments):
-        arguments = [*arguments, "-rss_limit_mb=512"]
-    atheris.Setup(arguments, test_one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(test_one_input)

@@ -16,6 +16,8 @@ import atheris  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the sources beside these tests, installed or not
 
+from tests.fuzz.fuzzing import fuzz
+
 with atheris.instrument_imports(include=["protocol"]):
     from protocol import (
         BodyMalformed,
@@ -210,14 +212,5 @@ def test_one_input(data: bytes) -> None:
         TARGETS[data[0] % len(TARGETS)](data[1:4], data[4:])
 
 
-def main() -> None:
-    """Run until libFuzzer's options say stop; more than 512 MiB at once is a finding."""
-    arguments = sys.argv
-    if not any(argument.startswith("-rss_limit_mb=") for argument in arguments):
-        arguments = [*arguments, "-rss_limit_mb=512"]
-    atheris.Setup(arguments, test_one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(test_one_input)

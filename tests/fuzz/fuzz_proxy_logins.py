@@ -15,6 +15,8 @@ import atheris  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the sources beside these tests, installed or not
 
+from tests.fuzz.fuzzing import fuzz
+
 with atheris.instrument_imports(include=["protocol", "relay.login", "relay.token", "spnego"]):
     from protocol.scheme import parse_challenges
     from protocol.schemes.digest import Digest
@@ -99,14 +101,5 @@ def test_one_input(data: bytes) -> None:
     login(scheme, data[1], data[2:])
 
 
-def main() -> None:
-    """Run until libFuzzer's options say stop; more than 512 MiB at once is a finding."""
-    arguments = sys.argv
-    if not any(argument.startswith("-rss_limit_mb=") for argument in arguments):
-        arguments = [*arguments, "-rss_limit_mb=512"]
-    atheris.Setup(arguments, test_one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(test_one_input)

@@ -2,36 +2,21 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-
-import pytest
 
 from relay.route import Endpoint
 from tests.path.peers import APACHE_MODULE_FOLDER, APACHE_MODULES, squid_helper
 from tests.path.persona_compare import Addresses
 from tests.path.persona_targets import Lab
+from tests.path.pypi_peers import peer
 from tests.path.real import Daemon, Tool, daemon, folder, free_endpoint
 
 PASSWORDS = "user:$apr1$loopback$pa/eGvSY9rKFe0AYBwgqm.\n"
 """Of user and pass, as `openssl passwd -apr1 -salt loopback` makes it."""
 
 TIMEOUT_SECONDS = 4
-PEERS = Path(os.environ.get("RELAY_PEERS") or Path(__file__).parents[2] / ".venv-peers" / "bin")
-"""Where `make peers` puts those that come from PyPI: they pin many versions, so not beside our own."""
-
-
-def peer(name: str) -> str:
-    """Give the path of a program of `make peers`; where it is missing skip, or fail in CI."""
-    found = shutil.which(name, path=str(PEERS))
-    if found is not None:
-        return found
-    reason = f"{name} is not in {PEERS}: make peers"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def address(endpoint: Endpoint) -> tuple[str, int]:

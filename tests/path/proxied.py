@@ -35,6 +35,14 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+@contextlib.contextmanager
+def settled(loop: str = "asyncio", **options: Any) -> "Iterator[Proxied]":
+    """A proxy that must have let go of everything at its end."""
+    with Proxied(loop, **options) as running:
+        yield running
+        assert (0, 0, 0) == running.settled(), "connections, tunnels, tasks"
+
+
 class Proxied:
     """The proxy, its access log, and what of it is still alive."""
 

@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.lacking import lacking
 from tests.path.peers import USER
 from tests.path.real import Daemon, daemon, folder, free_endpoint
 
@@ -22,14 +21,8 @@ MITMPROXY_PASSWORD = "inside 7"
 
 
 def peer(name: str) -> str:
-    """Give the path of such a program; where it is missing skip, or fail in CI."""
-    found = shutil.which(name, path=f"{PEERS}:{os.environ.get('PATH', '')}")
-    if found is not None:
-        return found
-    reason = f"{name} is not in {PEERS}: make peers"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    """Give the path of such a program, of these versions only; where it is missing skip, or fail in CI."""
+    return shutil.which(name, path=str(PEERS)) or lacking(f"{name} is not in {PEERS}: make peers")
 
 
 @contextlib.contextmanager

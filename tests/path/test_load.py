@@ -1,4 +1,4 @@
-"""Load: the blocking client that reconnects, also among greenlets; and Locust itself, distributed."""
+"""Load: the blocking client without repeats, also among greenlets; and Locust itself, distributed."""
 
 import csv
 import subprocess
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from protocol.packet import CloseHow, Packet
-from relay.blocking_client import BlockingClient, Connecting
-from relay.failure import ProxyRefused, Reason, RelayError, Stage, TimedOut
+from relay.blocking_framework_client import BlockingFrameworkClient, Connecting
+from relay.failure import AnswerLost, ProxyRefused, Reason, Stage, TimedOut
 from relay.places import FarServer
+from relay.reconnection import ONCE, what_ended
 from relay.route import Route
 from tests.path.real import environment, free_endpoint
 
@@ -25,7 +26,7 @@ def test_a_connection_that_ended_while_idle_is_made_anew(
 ) -> None:
     """Somebody's idle limit loses no request."""
     proxy = connect_proxy(faults="idle_timeout:seconds=1")
-    with BlockingClient(Route(framework_server.endpoint, (proxy.hop,))) as client:
+    with BlockingFrameworkClient(Route(framework_server.endpoint, (proxy.hop,)), backoff=ONCE) as client:
         client.ping()
         assert 200 == proxy.entry()["status"]  # told when the tunnel has ended
         client.ping()
@@ -34,32 +35,37 @@ def test_a_connection_that_ended_while_idle_is_made_anew(
 
 def test_a_late_answer_is_not_the_next_ones(framework_server: FarServer) -> None:
     """A request that was given up takes its connection with it."""
-    with BlockingClient(Route(framework_server.endpoint), timeout_seconds=1.0) as client:
+    route = Route(framework_server.endpoint)
+    with BlockingFrameworkClient(route, timeout_seconds=1.0, backoff=ONCE) as client:
         with pytest.raises(TimedOut):
             client.request(Packet.hold(1200))
         assert b"mine" == client.request(Packet.echo(b"mine")).argument
 
 
 def test_who_listens_is_told_of_connections(framework_server: FarServer) -> None:
-    """That it is the second one, and how the first ended."""
+    """That it is the second one; how the first ended is in what the request raised, sent once and lost."""
     told: list[Connecting] = []
-    with BlockingClient(Route(framework_server.endpoint), on_connect=told.append) as client:
-        assert 44 == client.ping()
-        with pytest.raises(RelayError):
-            client.request(Packet.close(CloseHow.FIN))
+    route = Route(framework_server.endpoint)
+    with BlockingFrameworkClient(route, backoff=ONCE, on_connect=told.append) as client:
+        client.connect()
+        client.ping()
+        assert 1 == len(told)
+        with pytest.raises(AnswerLost) as caught:
+            client.request(Packet.close(CloseHow.FIN), safe_to_repeat=True)
+        assert Reason.CLOSED == what_ended(caught.value).reason
         assert b"again" == client.request(Packet.echo(b"again")).argument
         assert 2 == client.connections_made
     assert [(1, None), (2, None)] == [(one.number, one.failure) for one in told]
-    assert [None, Reason.CLOSED] == [one.lost and one.lost.reason for one in told]
 
 
 @pytest.mark.route(faults="refuse:nth=2-3")
 def test_attempts_that_fail_are_told(framework_route: Route) -> None:
     """A refused reconnect raises, keeps its number, and the next request tries again."""
     told: list[Connecting] = []
-    with BlockingClient(framework_route, on_connect=told.append) as client:
+    with BlockingFrameworkClient(framework_route, backoff=ONCE, on_connect=told.append) as client:
         client.ping()
-        client.close()
+        with pytest.raises(AnswerLost):
+            client.request(Packet.close(CloseHow.FIN))
         for _ in range(2):
             with pytest.raises(ProxyRefused):
                 client.ping()
@@ -75,13 +81,13 @@ monkey.patch_all()
 import gevent, sys
 from protocol.packet import Packet
 from relay import Endpoint, Hop, Route
-from relay.blocking_client import BlockingClient
+from relay import BlockingFrameworkClient
 
 route = Route(Endpoint("localhost", int(sys.argv[1])), (Hop.parse(sys.argv[2]),))
 done = []
 
 def work(name, packet):
-    with BlockingClient(route) as client:
+    with BlockingFrameworkClient(route) as client:
         client.ping()
         client.request(packet)
         done.append(name)
@@ -149,7 +155,9 @@ def test_a_master_with_two_workers(
     with (tmp_path / "out_stats.csv").open() as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
     assert {"connect", "reconnect", "ping", "echo 300 bytes", "Aggregated"} == set(rows)
-    assert float(rows["ping"]["99%"]) >= float(rows["ping"]["50%"]) > 0
+    # The percentiles are of whole milliseconds, which a ping here may take less than half of
+    assert float(rows["ping"]["99%"]) >= float(rows["ping"]["50%"])
+    assert 0 < float(rows["ping"]["Average Response Time"])
     assert 0 < float(rows["ping"]["Average Content Size"]) <= 44
     with (tmp_path / "out_failures.csv").open() as file:
         failures = {(row["Name"], row["Error"]): int(row["Occurrences"]) for row in csv.DictReader(file)}

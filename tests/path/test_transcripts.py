@@ -7,7 +7,9 @@ import pytest
 from tests.path.real import Tool
 from tests.path.transcripts import CASES, Case, run
 
-PAGE = (Path(__file__).parents[2] / "docs" / "transcripts.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "transcripts.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def verdict_of(text: str) -> str:
@@ -31,3 +33,4 @@ def test_a_transcript_is_true(case: Case, tool: Tool) -> None:
     assert verdict_of(shown) == verdict_of(told.text)
     assert letter_of(letter) == letter_of(told.ticket)
     assert f"  cause   {case.cause}\n" in told.text
+    assert (1, 1) == (README.count(verdict_of(told.text)), README.count(letter_of(told.ticket)))
