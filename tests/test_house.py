@@ -17,7 +17,10 @@ SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
 
-MADE_HERE = {".git", ".venv", ".venv-peers", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__"}
+MADE_HERE = {
+    ".git", ".venv", ".venv-peers", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache",
+    "__pycache__",
+}  # fmt: skip
 """Folders that are no part of the project; so is `build` at its top."""
 
 FOREIGN = {

@@ -1,6 +1,7 @@
 """`relay proxy` as a service: profile and signals, admin listener, limits; alone and with workers."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -75,9 +76,11 @@ class Service:
 
 
 @contextmanager
-def service(*options: str, cwd: Path | None = None) -> Iterator[Service]:
+def service(
+    *options: str, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Iterator[Service]:
     command = [*RELAY, "proxy", "--listen", "127.0.0.1:0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd) as popen:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=env) as popen:
         try:
             running = Service(popen)
             yield running
@@ -146,6 +149,28 @@ def test_a_hangup_reads_the_profile_again(tmp_path: Path, workers: int) -> None:
             assert works(near, far)
         running.popen.terminate()
         assert 0 == running.end()
+
+
+def test_a_hangup_before_a_worker_has_begun_is_not_lost(tmp_path: Path) -> None:
+    """The profile that it begins with is older than the one that its parent has read again."""
+    go, profile = tmp_path / "go", tmp_path / "p.toml"
+    # Python imports this at its start; here it keeps workers from going on behind the fork
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, threading\n"
+        "def wait():\n"
+        f"    while not os.path.exists({str(go)!r}):\n"
+        "        threading.Event().wait(0.01)\n"
+        "os.register_at_fork(after_in_child=wait)\n"
+    )
+    profile.write_text("")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    options = ("--config", str(profile), "--workers", "2")
+    with Target() as target, service(*options, env=env) as running:
+        profile.write_text('[access]\ndefault = "deny"\n')
+        running.popen.send_signal(signal.SIGHUP)
+        running.says("reloaded")
+        go.touch()
+        eventually(lambda: {running.status(target.authority) for _ in range(8)} == {403})
 
 
 def test_new_values_of_the_listener_need_a_restart(tmp_path: Path) -> None:
