@@ -132,6 +132,8 @@ def _outcome(sock: socket.socket, code: int, timed_out: bool, evidence: dict[str
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     else:
         number = code
+    if number == errno.EADDRNOTAVAIL:
+        evidence["has_source"] = has_source(sock.family, (str(evidence["address"]), int(evidence["port"])))
     errors = queued_errors(sock)
     evidence["icmp"] = [error.as_dict() for error in errors]
     evidence["local"], evidence["local_port"] = _local(sock)
@@ -140,6 +142,20 @@ def _outcome(sock: socket.socket, code: int, timed_out: bool, evidence: dict[str
         evidence["errno"] = _name(number)
         evidence.update(sender_of(errors, str(evidence["address"]), str(evidence["local"])))
     return word
+
+
+def has_source(family: int, target: tuple[str, int]) -> bool:
+    """Whether this machine has an address to reach `target` from; sends nothing.
+
+    connect(2) says EADDRNOTAVAIL where ports are used up, and also where there is no address: the ports of
+    UDP are others, so its connect fails in the second case only.
+    """
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(target)
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def word_of(number: int, errors: Sequence[QueuedError], evidence: dict[str, Any]) -> str:
@@ -162,7 +178,7 @@ def word_of(number: int, errors: Sequence[QueuedError], evidence: dict[str, Any]
             return "prohibited"
         if number in (errno.EHOSTUNREACH, errno.ENETUNREACH) and info.get("segs_out"):
             return "unreachable"
-        return _here(number)
+        return _here(number, may_leave=evidence.get("has_source", True))
     last = told[-1]
     if last.icmp_type == (11 if last.origin == "icmp" else 3):
         return "ttl-exceeded"
@@ -183,7 +199,9 @@ def sender_of(errors: Sequence[QueuedError], target: str, local: str) -> dict[st
     return {"sender": where, "sender_address": address, "icmp_code": told[-1].icmp_code}
 
 
-def _here(number: int | None) -> str:
+def _here(number: int | None, *, may_leave: bool = True) -> str:
+    if not may_leave:
+        return "no-route"
     return _HERE.get(number or 0, "failed")
 
 

@@ -153,7 +153,8 @@ def _idle_seconds(seen: Mapping[str, Finding]) -> str:
 def _passed(sizes: Finding | None) -> str:
     if sizes is None:
         return "unknown"
-    ways = [sizes.evidence.get(way) for way in ("up", "down")]
+    stalled = sizes.outcome.removesuffix("-stalls")
+    ways = [sizes.evidence.get(way) for way in ((stalled,) if stalled in ("up", "down") else ("up", "down"))]
     known = [int(way.get("passed_bytes", 0)) for way in ways if isinstance(way, Mapping)]
     return str(min(known, default=0))
 

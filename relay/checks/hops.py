@@ -44,7 +44,7 @@ async def hops(trip: Trip) -> Finding:
         return found("hops", word, words, distance_hops=answered[0], **evidence)
     if routers:
         last = routers[-1]
-        words = f"the last router that talks is {last['sender'] or 'unknown'}, {last['hop']} hops away"
+        words = f"the last router that talks is {last['sender'] or 'unknown'}, hop {last['hop']} of the way"
         return found(
             "hops", "last-talking", words, last_hop=last["hop"], last_address=last["sender"], **evidence
         )

@@ -36,12 +36,12 @@ async def idle_limit(trip: Trip) -> Finding:
     died = [rest for rest, is_alive in zip(rests, alive, strict=True) if not is_alive]
     evidence: dict[str, Any] = {"lived_seconds": lived, "died_seconds": died}
     if not lived:
-        return found("idle-limit", "shorter", f"{WORDS['shorter']}: {rests[0]:g} s", **evidence)
+        return found("idle-limit", "shorter", f"{WORDS['shorter']}: {rests[0]:.3g} s", **evidence)
     # A rest that was survived above one that was not: it is no constant limit
     below = [rest for rest in lived if not died or rest < min(died)]
     least = max(below, default=0.0)
     most = min(died, default=longest)
-    words = f"a connection survives {least:g} s of silence, and not {most:g} s"
+    words = f"a connection survives {least:.3g} s of silence, and not {most:.3g} s"
     return found("idle-limit", "found", words, least_seconds=least, most_seconds=most, **evidence)
 
 

@@ -36,6 +36,13 @@ _LARGEST_MTU = 9_216
 """Beyond it is no network but this machine itself, where the window limits a segment, not the path."""
 
 
+_LOST = 3
+"""A machine that stood still for a moment sends again, once or twice, what was not lost (RFC 6298)."""
+
+_LOST_SHARE = 0.05
+"""Of the segments with data: below that TCP hardly loses pace."""
+
+
 @check("sizes", WORDS, needs={"ping": "answered"}, connections=2)
 async def sizes(trip: Trip) -> Finding:
     """Do packets of every size pass, both ways?"""
@@ -45,6 +52,7 @@ async def sizes(trip: Trip) -> Finding:
         "down": down,
         "up_bytes": up["passed_bytes"],
         "down_bytes": down["passed_bytes"],
+        "line": "lossy" if is_lossy(up) or is_lossy(down) else "clean",
     }
     if not trip.route.hops:
         evidence["mtu"] = mtu_of(up["tcp_info"], is_v6=":" in trip.route.target.host)
@@ -76,6 +84,13 @@ def mtu_of(info: Mapping[str, int], *, is_v6: bool) -> str:
         return "lowered"
     stamped = 12 if info.get("options", 0) & 1 else 0
     return "clamped" if segment + stamped + headers < whole else "plain"
+
+
+def is_lossy(end: Mapping[str, Any]) -> bool:
+    """Whether a sweep got through by sending again, which a limit or a black hole never allows."""
+    info: Mapping[str, int] = end["tcp_info"]
+    again, sent = info.get("total_retrans", 0), info.get("data_segs_out", 0)
+    return end["ended"] == "passed" and again >= _LOST and again >= _LOST_SHARE * sent
 
 
 async def _sweep(trip: Trip, *, up: bool) -> dict[str, Any]:

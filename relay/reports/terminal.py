@@ -52,7 +52,8 @@ def draw(told: Told, console: Console, explain: bool = False) -> None:
     if explain:
         _explain(told, console)
     seconds, count = told.found.seconds, told.found.connections
-    console.print(Text(f"\n{count} connections, {seconds:.2f} s, {told.found.began}", "dim"))
+    opened = f"{count} connection{'' if count == 1 else 's'}"
+    console.print(Text(f"\n{opened}, {seconds:.2f} s, {told.found.began}", "dim"))
 
 
 def _causes(told: Told, console: Console) -> None:

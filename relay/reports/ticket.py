@@ -20,7 +20,7 @@ def ticket(told: Told) -> str:
     if told.diagnosis.verdict is Verdict.GOOD:
         return f"{told.headline} ({told.found.began}, {told.path})\n"
     cause = told.diagnosis.first
-    lines = [f"To: {told.mender or 'the network team'}", f"Subject: {told.headline}", ""]
+    lines = [f"To: {_reader(told)}", f"Subject: {told.headline}", ""]
     lines += [told.sentence or f"We cannot reach {told.found.target}.", ""]
     lines += [
         f"When (UTC):   {told.found.began}",
@@ -41,6 +41,14 @@ def ticket(told: Told) -> str:
         lines.append(f"What can tell: {cause.teller}")
     cause_id = cause.id if cause else "unknown"
     return "\n".join([*lines, "", f"(framework-relay, cause {cause_id})"]) + "\n"
+
+
+def _reader(told: Told) -> str:
+    """Whoever gets it: it is sent away, so "you" would be its reader there."""
+    cause = told.diagnosis.first
+    if cause is not None and cause.mender == "you":
+        return "whoever looks after my machine"
+    return told.mender or "the network team"
 
 
 def _destination(told: Told, address: str) -> str:

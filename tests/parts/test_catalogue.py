@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 import relay.checks
+import relay.reports
 from relay.catalogue import MENDERS, causes
 from relay.catalogue_page import page
 from relay.cause import STAGES, Cause, Severity
 from relay.check import CHECKS
-from relay.diagnosis import Diagnosis, Verdict
+from relay.checks.sizes import is_lossy
+from relay.diagnosis import Diagnosis, Verdict, diagnose
 from relay.finding import Finding, Findings
 from relay.given import GIVEN
-from relay.report import Told, facts_for_people, fill
+from relay.report import REPORTS, Told, facts_for_people, fill
 
 DOCS = Path(__file__).parents[2] / "docs"
 EVIDENCE = {
@@ -37,10 +39,20 @@ EVIDENCE = {
     "tunnel.clock": {"off", "right", "unknown"},
     "tunnel.negotiate": {"yes", "no"},
     "tunnel.socks": {
-        "none", "local-name-unknown", "hangs", "http", "ruleset", "unsupported", "no-method", "login-failed",
-        "gateway", "closed", "other",
+        "none",
+        "local-name-unknown",
+        "hangs",
+        "http",
+        "ruleset",
+        "unsupported",
+        "no-method",
+        "login-failed",
+        "gateway",
+        "closed",
+        "other",
     },
     "ping.window": {"zero", "open"},
+    "sizes.line": {"clean", "lossy"},
     "sizes.mtu": {"plain", "lowered", "clamped", "options-gone", "unknown"},
     "distance.sooner": {"yes", "no", "unknown"},
     "early-bytes.coalesced": {"yes", "no"},
@@ -101,6 +113,62 @@ def test_fields_are_filled_from_what_was_seen() -> None:
     told = Told(found, Diagnosis(Verdict.BROKEN))
     assert "::1 says status 403, no {host}" == fill("{host} says {own_words}", told)
     assert "5000" == facts_for_people(told)["port"]
+
+
+@pytest.mark.parametrize(
+    "cause", [one for one in causes() if one.severity is Severity.FAULT], ids=lambda one: str(one.id)
+)
+def test_a_fault_asks_for_something(cause: Cause) -> None:
+    """Its sentence is sent as it is: it asks for something, or asks something."""
+    if cause.sentence != "No action needed." and not cause.id.startswith("socks-"):
+        assert re.search(r"[?]|[Pp]lease|needs", cause.sentence), cause.sentence
+
+
+@pytest.mark.parametrize(
+    ("outcome", "passed"), [("up-stalls", "9000"), ("down-stalls", "1300"), ("cut", "1300")]
+)
+def test_how_much_passes_is_said_of_the_way_that_stalls(outcome: str, passed: str) -> None:
+    """What is named is what the evidence under it names; the other way may have come less far, or farther."""
+    ways = {"up": {"passed_bytes": 9_000}, "down": {"passed_bytes": 1_300}}
+    sizes = Finding("sizes", outcome, "", ways)
+    found = Findings("far.example:5000", (), "2026-01-01T00:00:00Z", 1.0, 1, (sizes,))
+    assert passed == facts_for_people(Told(found, Diagnosis(Verdict.BROKEN)))["passed_bytes"]
+
+
+SWEEPS = {
+    "sent again, and through": ("passed", 41, 132, True),
+    "a pause of this machine": ("passed", 2, 6, False),
+    "one in a hundred": ("passed", 4, 400, False),
+    "a black hole": ("stalled", 41, 132, False),
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_lossy_line_is_no_black_hole(name: str) -> None:
+    """Only what came through by being sent again shows loss; then it is named before the size of packets."""
+    ended, again, sent, lossy = SWEEPS[name]
+    end = {"ended": ended, "tcp_info": {"total_retrans": again, "data_segs_out": sent}}
+    assert lossy == is_lossy(end)
+    sizes = Finding("sizes", "down-stalls", "", {"line": "lossy" if lossy else "clean"})
+    seen = (
+        Finding("route", "direct"),
+        Finding("ping", "answered"),
+        sizes,
+        Finding("path-size", "small-stall"),
+    )
+    found = Findings("far.example:5000", (), "2026-01-01T00:00:00Z", 1.0, 1, seen)
+    first = diagnose(found, causes()).first
+    assert first is not None
+    assert ("lossy-path" if lossy else "large-packets-stall") == first.id
+
+
+def test_a_ticket_of_this_machine_is_not_addressed_to_you() -> None:
+    """It is sent away: there, "you" is another one."""
+    nowhere = Finding("connect", "no-route", "has no route from this machine")
+    found = Findings("far.example:5000", (), "2026-01-01T00:00:00Z", 1.0, 1, (nowhere,))
+    mine = next(one for one in causes() if one.id == "client-no-route")
+    ticket = REPORTS["ticket"](Told(found, Diagnosis(Verdict.BROKEN, (mine,))))
+    assert "To: whoever looks after my machine" == ticket.splitlines()[0]
 
 
 def test_the_page_is_up_to_date() -> None:

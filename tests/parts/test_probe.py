@@ -9,7 +9,7 @@ import pytest
 
 from relay.dial import literal_addresses
 from relay.evidence import QueuedError, full_tcp_info, queued_errors, want_errors
-from relay.probe import WORDS, dial, sender_of, word_of
+from relay.probe import WORDS, dial, has_source, sender_of, word_of
 
 SENT: dict[str, Any] = {"tcp_info": {"state": 2, "segs_out": 1, "segs_in": 0}, "local": "192.0.2.1"}
 UNSENT: dict[str, Any] = {"tcp_info": {"state": 7, "segs_out": 0, "segs_in": 0}, "local": ""}
@@ -43,6 +43,8 @@ CASES: dict[str, tuple[int, list[QueuedError], dict[str, Any], str]] = {
     "an answer without its sender": (errno.ENETUNREACH, [], SENT, "unreachable"),
     "forbidden here": (errno.EPERM, [], UNSENT, "forbidden-here"),
     "no port left": (errno.EADDRNOTAVAIL, [], UNSENT, "no-ports"),
+    "no address here": (errno.EADDRNOTAVAIL, [], {**UNSENT, "has_source": False}, "no-route"),
+    "no port, but an address": (errno.EADDRNOTAVAIL, [], {**UNSENT, "has_source": True}, "no-ports"),
     "the kernel gave up": (errno.ETIMEDOUT, [], SENT, "timed-out"),
     "something else": (errno.EINVAL, [], UNSENT, "failed"),
 }
@@ -114,3 +116,9 @@ def test_a_datagrams_error_has_its_sender() -> None:
         assert ready.poll(10_000)
         (error,) = queued_errors(sock)
     assert ("icmp", 3, 3, "127.0.0.1") == (error.origin, error.icmp_type, error.icmp_code, error.sender)
+
+
+def test_whether_there_is_an_address_to_connect_from() -> None:
+    """On loopback there is; a target that no connect can have is not mistaken for a missing one."""
+    assert has_source(socket.AF_INET, ("127.0.0.1", 9))
+    assert has_source(socket.AF_INET, ("not an address", 9))
