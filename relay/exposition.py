@@ -69,7 +69,7 @@ def _families(parts: list[Snapshot], workers_silent: int) -> list[Family]:
             "relay_connections_cut", "Clients without a whole head in time.", "reason", _added(parts, "cut")
         ),
         CounterMetricFamily(
-            "relay_connections_turned_away", "Connections beyond a limit.", value=total("turned_away")
+            "relay_connections_turned_away", "Connections ended before asking.", value=total("turned_away")
         ),
         _histogram("relay_dial_seconds", "Name lookup and connect.", parts, "dials", DIAL_BUCKETS),
         _histogram("relay_tunnel_seconds", "How long a tunnel was open.", parts, "tunnels", TUNNEL_BUCKETS),

@@ -47,6 +47,8 @@ def _failure(
         reason, words = Reason.REDIRECTED, f"it redirects to {where}, a login or consent page perhaps"
     elif status in (405, 501):
         reason, words = Reason.NO_CONNECT, "it does not do CONNECT: a web server, or CONNECT is off"
+    elif status == 429:
+        reason, words = Reason.DENIED, "it wants us to wait: too many requests, or failed logins"
     elif status >= 500:
         reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
     else:

@@ -79,7 +79,7 @@ def _values(value: Any, what: str, folder: Path) -> Values:
         name = value.get("file")
         if not isinstance(name, str) or not name:
             raise SettingsError(f"{what}: file: {show(name)}; expected a path in quotes")
-        return [entry for _, entry in read_lines(folder / name, MAX_LIST_BYTES)]
+        return [entry for _, entry in read_lines(folder / name, MAX_LIST_BYTES, what)]
     values = value if isinstance(value, list) else [value]
     for one in values:
         if isinstance(one, bool) or not isinstance(one, str | int):

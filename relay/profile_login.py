@@ -44,7 +44,7 @@ def read_login(table: Table, where: str, folder: Path) -> Login:
         }
         if users is None and offered != _OF_A_REALM:
             raise SettingsError(f"{where}: users: is missing; expected text in quotes, the path of a file")
-        known = Users() if users is None else read_users(folder / users)
+        known = Users() if users is None else read_users(folder / users, f"{where}: users")
         for name in offered:
             _check(name, known, realm, options.get(name, {}), places[name])
         return Login(known, realm, offered, options, before_access)

@@ -112,7 +112,7 @@ def _logins(login: Sequence[str] | None, charset: str, spn: str | None, where: s
 def _with_user(hops: Sequence[Hop], path: str, what: str) -> list[Hop]:
     if len(hops) != 1:
         raise SettingsError(f"{what}: for one proxy; expected the users of a chain in its URLs")
-    found = read_user_file(path)
+    found = read_user_file(path, what)
     check_login(found.user, found.password or "", what, hops[0].socks, LoginRules())
     return [replace(hops[0], user=found.user, password=found.password)]
 

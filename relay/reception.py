@@ -28,7 +28,8 @@ from relay.tls_listen import subject_of
 if TYPE_CHECKING:
     from relay.takeover import RawServer
 
-# Connections in the middle of their TLS handshake or PROXY header. A handshake holds some 50 KiB.
+# Connections in the middle of their TLS handshake or PROXY header. A handshake holds some 50 KiB. Beyond so
+# many the oldest has to go: those who mean it are done in an instant, and the silent must not keep them out.
 MAX_ARRIVING = 1024
 _READ_BYTES = 4096
 _PEER_CREDENTIALS = struct.Struct("3i")
@@ -58,7 +59,7 @@ class Reception:
         self._doorman = doorman
         self._limit_seconds = limit_seconds
         self._http2 = http2
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._arriving: dict[asyncio.Task[None], None] = {}
         self._served: set[asyncio.Task[None]] = set()
         self._accepting = [
             asyncio.create_task(accept_each(one.sock, partial(self._greet, one))) for one in bound
@@ -92,13 +93,15 @@ class Reception:
         """Never waits: others are to be accepted."""
         sock.setblocking(False)
         if len(self._arriving) >= MAX_ARRIVING:
-            reset_socket(sock)
-            return
+            oldest = next(iter(self._arriving))
+            del self._arriving[oldest]
+            self._served.add(oldest)  # until it has ended
+            oldest.cancel()
         task = asyncio.create_task(self._welcome(bound, SocketStream(sock), _peer_of(sock)))
-        self._arriving.add(task)
+        self._arriving[task] = None
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._arriving.discard(task)
+            self._arriving.pop(task, None)
             self._served.discard(task)
             if task.cancelled():
                 # Before its first turn it could not do so itself
@@ -155,7 +158,7 @@ class Reception:
         if stream.alpn == "h2" and self._http2 is not None:
             task = asyncio.current_task()
             assert task is not None
-            self._arriving.discard(task)
+            self._arriving.pop(task, None)
             self._served.add(task)
             await self._http2.serve(stream, peer, certificate)
         else:

@@ -56,10 +56,13 @@ class Users:
         return is_right and known is not None
 
 
-def read_users(path: Path) -> Users:
-    """Read a users file. Raises: SettingsError with file and line; it quotes no verifier."""
+def read_users(path: Path, what: str = "") -> Users:
+    """Read a users file; `what` is the key that names it.
+
+    Raises: SettingsError with file and line; it quotes no verifier.
+    """
     users: dict[str, dict[str, str]] = {}
-    for number, line in read_lines(path, MAX_FILE_BYTES):
+    for number, line in read_lines(path, MAX_FILE_BYTES, what):
         user, verifiers = _read_line(line, f"{path}: line {number}")
         if user in users:
             raise SettingsError(f"{path}: line {number}: this user has a line already")

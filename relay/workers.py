@@ -74,13 +74,13 @@ def run_workers(
     bound: Sequence[Opened],
     work: Work,
     announce: Callable[[], None],
-    hangup: Callable[[], bool] | None = None,
+    hangup: Callable[[], None] | None = None,
 ) -> int:
     """Fork one process for each, let each `work`, and return the worst of their exit statuses.
 
-    `announce` is called when all of them run and signals are heard. `hangup` is called on SIGHUP, which is
-    passed on when it says so, and blocked until `work` unblocks it; without it SIGHUP does what it does by
-    default.
+    `announce` is called when all of them run and signals are heard. `hangup` is called on SIGHUP, before
+    that is passed on, where it stays blocked until `work` unblocks it; without it SIGHUP does what it does
+    by default.
 
     SIGTERM and SIGINT are passed on, SIGINT with a SIGTERM before it. When one worker ends by itself the
     others are ended too: a proxy that answers on half of its connections is harder to see than one that is
@@ -105,7 +105,7 @@ def run_workers(
 class _Family:
     """The worker processes, by pid."""
 
-    def __init__(self, hangup: Callable[[], bool] | None) -> None:
+    def __init__(self, hangup: Callable[[], None] | None) -> None:
         self._hangup = hangup
         self._children: set[int] = set()
         self._stopping = False
@@ -132,7 +132,8 @@ class _Family:
         while self._is_hangup_due and not self._is_hanging_up:
             self._is_hangup_due, self._is_hanging_up = False, True
             try:
-                if self._hangup is not None and self._hangup():
+                if self._hangup is not None:
+                    self._hangup()
                     for child in list(self._children):
                         os.kill(child, signal.SIGHUP)
             finally:

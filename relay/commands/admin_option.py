@@ -28,14 +28,14 @@ def warn_of_admin(endpoint: Endpoint | None, program: str) -> None:
         say(program, "warning: --admin can be reached from other machines, and asks nobody who they are")
 
 
-def bind_admin(endpoint: Endpoint | None) -> socket.socket | None:
-    """The listening socket; None for None. Raises: SettingsError."""
+def bind_admin(endpoint: Endpoint | None, named: str = "--admin") -> socket.socket | None:
+    """The listening socket; None for None. Raises: SettingsError that begins with `named`."""
     if endpoint is None:
         return None
     try:
         first, *others = listen_on([endpoint])
     except OSError as error:
-        raise SettingsError(f"--admin: {error.strerror or error}") from None
+        raise SettingsError(f"{named}: {error.strerror or error}") from None
     for sock in others:
         sock.close()
     return first

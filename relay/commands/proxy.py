@@ -1,6 +1,7 @@
 """`relay proxy`: the HTTP CONNECT proxy."""
 
 import argparse
+import mmap
 import secrets
 import socket
 import sys
@@ -15,7 +16,7 @@ from relay.commands.proxy_faults import controlled, plan_of
 from relay.commands.proxy_persona import list_personas
 from relay.commands.proxy_service import ProxyService, Ties, reloaded
 from relay.commands.running import say, serve
-from relay.commands.serving_profile import profile_of, proxy_parser
+from relay.commands.serving_profile import admin_source, listen_source, profile_of, proxy_parser
 from relay.failure import SettingsError
 from relay.listening import bound_endpoint
 from relay.profile import Profile
@@ -65,8 +66,10 @@ class _Start:
         self._profile = profile
         self._faults = plan_of(profile.faults, options, program)
         self._log_file = open_log(profile.log.file)
-        self._admin = bind_admin(profile.listen.admin)
+        self._admin = bind_admin(profile.listen.admin, admin_source(options))
         self._own = [bound_endpoint(self._admin)] if self._admin is not None else []
+        # Shared with the workers: 1 when the last hang-up found a broken file, and that has been told
+        self._is_told = mmap.mmap(-1, 1)
 
     def run(self) -> int:
         try:
@@ -96,7 +99,7 @@ class _Start:
             served = controlled(service, self._options, self._program)
             return serve(
                 self._program, served, is_quiet=ties.sockets is not None, carries_tunnels=True,
-                drain=service.drain, reload=reload,
+                drain=service.drain, reload=reload, named=listen_source(self._options),
             )  # fmt: skip
         finally:
             service.close_log()
@@ -105,12 +108,12 @@ class _Start:
         try:
             bound = bind_for_workers(self._profile.plain, self._profile.listeners, workers)
         except OSError as error:
-            raise SettingsError(f"--listen: {error.strerror or error}") from None
+            raise SettingsError(f"{listen_source(self._options)}: {error.strerror or error}") from None
         pairs = make_pairs(workers) if self._admin is not None else []
 
         def work(own: Opened) -> int:
             number = next(at for at, one in enumerate(bound) if one is own)
-            return self._serve(_ties(number, own, self._admin, pairs))
+            return self._serve(replace(_ties(number, own, self._admin, pairs), is_told=self._is_told))
 
         def announce() -> None:
             for place in bound[0].places:
@@ -127,15 +130,16 @@ class _Start:
         say(self._program, "stopped")
         return status
 
-    def _check_again(self) -> bool:
-        """Whether the workers should read the profile again; told once, and not by each of them."""
+    def _check_again(self) -> None:
+        """Say what the workers will find in the profile: once, and not by each of them."""
         try:
             profile = self._read_again()
         except SettingsError as error:
+            self._is_told[0] = 1
             say(self._program, f"not reloaded, all stays as it was: {error}")
-            return False
+            return
+        self._is_told[0] = 0
         say(self._program, reloaded(self._profile, profile))
-        return True
 
 
 def _ties(

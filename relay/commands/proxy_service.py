@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import mmap
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Ties:
 
     sockets, more: listeners, None to bind them here. admin: the admin listener, where this process has it.
     siblings: to the other workers, of the process that has it. sibling: to that one, of the others.
+    is_told: 1 in its only byte when the parent has said already that the profile is broken.
     """
 
     sockets: Sequence[socket.socket] | None = None
@@ -38,6 +40,7 @@ class Ties:
     admin: socket.socket | None = None
     siblings: Sequence[socket.socket] = field(default=())
     sibling: socket.socket | None = None
+    is_told: bytes | mmap.mmap = b"\0"
 
 
 def reloaded(begun: Profile, now: Profile) -> str:
@@ -137,7 +140,8 @@ class ProxyService:
             self.proxy.renew(profile.listeners)
         except SettingsError as error:
             self._count("failed")
-            say(self._program, f"not reloaded, all stays as it was: {error}")
+            if not self._ties.is_told[0]:
+                say(self._program, f"not reloaded, all stays as it was: {error}")
             return
         ways = Ways(profile.upstreams, profile.headers)
         await self.proxy.change(profile.access, profile.limits, profile.login, ways)

@@ -59,20 +59,21 @@ Reload = Callable[[], Awaitable[None]]
 def serve(
     program: str, service: AbstractAsyncContextManager[Any], *, is_quiet: bool = False,
     carries_tunnels: bool = False, drain: Drain | None = None, reload: Reload | None = None,
-    last_words: Callable[[], None] | None = None,
+    last_words: Callable[[], None] | None = None, named: str = "--listen",
 ) -> int:  # fmt: skip
     """Start `service`, print one line per listener unless quiet, and end cleanly on SIGINT and SIGTERM.
 
     Args:   drain: awaited on SIGTERM, before the end; its event is set by SIGINT, and by a second SIGTERM.
             reload: awaited on SIGHUP; without it SIGHUP ends the process, as SIGINT does.
             last_words: called when the service has ended, before the last line.
+            named: the option or file that says where to listen, for the error when that fails.
     Raises: SettingsError when it cannot listen.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory(carries_tunnels)) as runner:
             runner.run(_serve(program, service, is_quiet, drain, reload, last_words))
     except OSError as error:
-        raise SettingsError(f"--listen: {error.strerror or error}") from None
+        raise SettingsError(f"{named}: {error.strerror or error}") from None
     return EXIT_GOOD
 
 

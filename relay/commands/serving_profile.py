@@ -58,6 +58,22 @@ def _listen(options: argparse.Namespace, listen: Listen) -> Listen:
     return Listen(on, via, admin, grace_seconds, listen.pac or options.pac)
 
 
+def listen_source(options: argparse.Namespace) -> str:
+    """The options that say where to listen, or the file, for an error about it."""
+    given = [name for name in ("--listen", "--tls-listen", "--unix-listen") if _value(options, name)]
+    return " or ".join(given) or options.config or "--listen"
+
+
+def _value(options: argparse.Namespace, option: str) -> object:
+    return getattr(options, option.strip("-").replace("-", "_"))
+
+
+def admin_source(options: argparse.Namespace) -> str:
+    """The same of the admin listener."""
+    is_file = options.config is not None and options.admin is None
+    return f"{options.config}: [listen]: admin" if is_file else "--admin"
+
+
 def _upstreams(options: argparse.Namespace) -> tuple[Upstream, ...]:
     hops = tuple(Hop.parse(url, "--upstream") for url in options.upstream)
     return (Upstream(hops),) if hops else ()

@@ -123,3 +123,17 @@ def test_the_body_of_a_refusal_is_kept() -> None:
     assert case.pieces[1] == caught.value.body
     assert ("X-Squid-Error", "ERR_ACCESS_DENIED 0") in caught.value.headers
     assert "(X-Squid-Error: ERR_ACCESS_DENIED 0)" in str(caught.value)
+
+
+def test_a_proxy_that_wants_us_to_wait(opening: Opening) -> None:
+    """429 (RFC 6585 section 4) is about how often one asks: no policy about the target, and so it says."""
+
+    def play(played: Played) -> None:
+        played.head()
+        played.write(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n")
+
+    with ScriptedProxy(play) as proxy, pytest.raises(ProxyRefused) as caught:
+        opening(proxy.route())
+    failure = caught.value.failure
+    assert Reason.DENIED is failure.reason
+    assert failure.sentence.endswith("it wants us to wait: too many requests, or failed logins")

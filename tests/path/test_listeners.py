@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from relay import reception
 from relay.blocking import open_tunnel
 from relay.listener import Listener
 from relay.profile import read_profile
@@ -133,6 +134,21 @@ def test_what_is_no_tls_is_turned_away(in_tls: Proxied) -> None:
         read_all(near)
     entry = in_tls.entry()
     assert "the TLS handshake failed" in entry["words"]
+    assert (0, 0, 0) == in_tls.settled()
+
+
+def test_who_is_silent_keeps_nobody_out(
+    in_tls: Proxied, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit of those who have not said who they are, the oldest has to go, and not who comes."""
+    monkeypatch.setattr(reception, "MAX_ARRIVING", 2)
+    with Target() as target, in_tls.client(b"") as first, in_tls.client(b"") as second:
+        with wrapped(in_tls, files, connect_head(target.authority)) as near, target.accept():
+            assert 200 == status_of(read_head(near))
+            assert (b"", "RST") == read_all(first)
+            second.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                second.recv(1)
     assert (0, 0, 0) == in_tls.settled()
 
 

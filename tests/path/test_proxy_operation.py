@@ -199,6 +199,28 @@ def test_a_hangup_opens_the_log_again(tmp_path: Path) -> None:
     assert '"127.0.0.1:2"' in (tmp_path / "access.log.1").read_text()
 
 
+@ONE_OR_MORE
+def test_a_hangup_with_a_broken_profile_opens_the_log_again(tmp_path: Path, workers: int) -> None:
+    """logrotate does not wait for a better profile. Told once; each process counts it."""
+    profile, log = tmp_path / "p.toml", tmp_path / "access.log"
+    profile.write_text('[log]\nfile = "access.log"\n')
+    options = ("--config", str(profile), "--admin", "0", "--allow-port", "1", "--workers", str(workers))
+    with service(*options) as running:
+        # A worker that answers listens to signals
+        eventually(lambda: metric(ask(f"{running.admin}/metrics")[1], "relay_workers_silent") == 0)
+        log.rename(tmp_path / "access.log.1")
+        profile.write_text("[log")
+        running.popen.send_signal(signal.SIGHUP)
+        running.says("not reloaded, all stays as it was: .*this is no TOML")
+        failed = f'relay_reloads_total{{outcome="failed"}} {workers}.0\n'
+        eventually(lambda: failed in ask(f"{running.admin}/metrics")[1])
+        assert 403 == running.status("127.0.0.1:3")
+        running.popen.terminate()
+        running.end()
+        assert [] == [line for line in running.lines if "reloaded" in line]
+    assert ["127.0.0.1:3"] == [json.loads(line)["target"] for line in log.read_text().splitlines()]
+
+
 def test_without_a_profile_a_hangup_ends_the_proxy() -> None:
     """As SIGTERM does: those behind open tunnels must not take the end of a terminal for a clean end."""
     with service() as running:
@@ -360,3 +382,25 @@ def test_options_that_cannot_be(options: list[str], words: str) -> None:
     assert 2 == done.returncode, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ('[listen]\non = ["192.0.2.1:1"]\n', [], "p.toml: cannot listen on 192.0.2.1:1: "),
+        ('[listen]\non = ["192.0.2.1:1"]\n', ["--workers", "2"], "p.toml: cannot listen on 192.0.2.1:1: "),
+        ('[listen]\nadmin = "192.0.2.1:1"\n', [], "p.toml: [listen]: admin: cannot listen on 192.0.2.1:1: "),
+        ('[listen]\nadmin = "127.0.0.1:0"\n', ["--admin", "192.0.2.1:1"], "--admin: cannot listen on 192."),
+        ("", ["--listen", "192.0.2.1:1"], "--listen: cannot listen on 192.0.2.1:1: "),
+        ("", ["--unix-listen", "no/where"], "--unix-listen: cannot listen on unix:no/where: "),
+    ],
+)
+def test_who_has_named_an_address_that_cannot_be_listened_on(
+    tmp_path: Path, text: str, options: list[str], words: str
+) -> None:
+    """The profile where it says so, the option where that was given: no option that nobody has written."""
+    (tmp_path / "p.toml").write_text(text)
+    command = [*RELAY, "proxy", "--config", "p.toml", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=tmp_path)
+    *_, last = done.stderr.splitlines()
+    assert (2, f"relay proxy: {words}") == (done.returncode, last[: len("relay proxy: ") + len(words)])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.client_logins import LoginRules
+from relay.failure import SettingsError
 from relay.outbound import Ways
 from relay.profile import read_profile
 from relay.route import Endpoint, Hop
@@ -186,3 +187,11 @@ def test_real_parents(kind: str, tool: Tool) -> None:
                     origin.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
                     assert 200 == status_of(read_head(near))
                     assert b"hi" == read_exactly(near, 2)
+
+
+def test_a_parent_whose_password_file_is_missing_is_named(tmp_path: Path) -> None:
+    """By the table and the key of the profile, not by an option that nobody has given."""
+    text = '[[upstream]]\nproxy = "http://parent.example:3128"\nuser_file = "none"\n'
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(SettingsError, match=r"p\.toml: \[\[upstream\]\] 1: user_file: cannot use .*none"):
+        read_profile(tmp_path / "p.toml")
