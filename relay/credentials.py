@@ -61,7 +61,8 @@ def completed(hop: Hop, sources: Sources) -> Hop:
         return hop
     user, password = found.user, found.password
     if password is None:
-        password = sources.environ.get(PASSWORD_VARIABLE)
+        # Empty is what a secret that is missing leaves behind: sent, it counts as a wrong password
+        password = sources.environ.get(PASSWORD_VARIABLE) or None
     if password is None and sources.use_keyring:
         password = _keyring_password(str(hop), user)
     if password is None and (hop.socks is not None or hop.login.schemes != ("negotiate",)):
@@ -135,7 +136,7 @@ def read_netrc(path: str, host: str) -> Credentials | None:
     if host == "default" or host not in known:
         return None
     login, _, password = known[host]
-    return Credentials(login or "", password)
+    return Credentials(login or "", password or None)  # the module gives "" where there is none
 
 
 def _keyring_credentials(service: str) -> Credentials | None:

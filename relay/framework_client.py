@@ -16,6 +16,7 @@ from relay.reconnection import (
     Reconnecting,
     Reconnection,
     answer_lost,
+    checked_keep_alive,
     closed_error,
     failure_of,
     is_worth_another_try,
@@ -51,7 +52,10 @@ class FrameworkClient:
         keep_alive_seconds: ping when nothing was said for so long, as long as the connection lives: choose it
             well below the idle limit of the strictest firewall or proxy on the way. None: stay silent.
 
-    The first connection is not repeated: when it fails, its error is raised at once.
+    Raises: SettingsError for keep_alive_seconds that are not above 0, or more than a day.
+
+    The first connection is not repeated: when it fails, its error is raised at once. Nor is a login that was
+    refused, by any later request: proxies lock accounts. Make a new client for another password.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class FrameworkClient:
         self._waiting: set[asyncio.Timeout] = set()
         self._is_closed = False
         self._peer = str(route.target)
-        self._keep_alive_seconds = keep_alive_seconds
+        self._keep_alive_seconds = checked_keep_alive(keep_alive_seconds)
         self._silence: asyncio.TimerHandle | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -196,6 +200,7 @@ class FrameworkClient:
             try:
                 stream = await self._open_stream()
             except RelayError as error:
+                self._reconnection.keep_refusal(error)
                 if self.connections_made == 0:
                     raise
                 self._reconnection.failed(error, self._now(), at_once=0)

@@ -1,5 +1,6 @@
 """What the refusal of a proxy means, in our words, with its own words behind them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,13 +24,13 @@ def refused(
     Args: head_bytes: of the request that was refused.
     """
     reply = without_secrets(reply, hop)
-    failure = _failure(reply, shake, str(hop), target, index, head_bytes)
+    failure = _failure(reply, shake, hop, target, index, head_bytes)
     failure = replace(failure, detail=redacted(failure.detail, hop), reply=answered(reply, hop))
     return ProxyRefused(failure, reply.status, reply.headers, reply.body)
 
 
 def _failure(
-    reply: "Reply", shake: "ConnectHandshake", peer: str, target: str, index: int, head_bytes: int
+    reply: "Reply", shake: "ConnectHandshake", hop: Hop, target: str, index: int, head_bytes: int
 ) -> Failure:
     stage, status = Stage.PROXY, reply.status
     if status == 407 or (status == 401 and shake.credentials_sent):
@@ -37,7 +38,7 @@ def _failure(
         if shake.refused_credentials:
             reason, words = Reason.LOGIN_REFUSED, f"{_refused_words(shake)} not accepted"
         else:
-            reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply)
+            reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply, hop)
         words += "".join(f"; {obstacle}" for obstacle in shake.login.obstacles)
     elif status in (400, 413, 431) and shake.credentials_sent and head_bytes > LARGE_HEAD_BYTES:
         stage, reason = Stage.LOGIN, Reason.DENIED
@@ -55,7 +56,7 @@ def _failure(
         reason, words = Reason.DENIED, "its policy does not allow it"
     evidence = _own_words(reply)
     detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
-    return Failure(stage, reason, peer, detail + (f" ({evidence})" if evidence else ""), index)
+    return Failure(stage, reason, str(hop), detail + (f" ({evidence})" if evidence else ""), index)
 
 
 def _refused_words(shake: "ConnectHandshake") -> str:
@@ -64,9 +65,26 @@ def _refused_words(shake: "ConnectHandshake") -> str:
     return "user or password were"
 
 
-def _offers(reply: "Reply") -> str:
-    offered = [_clean(value.split(",")[0].split(" ")[0]) for value in reply.all("proxy-authenticate")]
-    return f", offered: {', '.join(offered)}" if offered else " but offers no way to log in"
+def _offers(reply: "Reply", hop: Hop) -> str:
+    offered = _offered(reply.all("proxy-authenticate"))
+    if not offered:
+        return " but offers no way to log in"
+    words = f", offered: {', '.join(map(_clean, offered))}"
+    if hop.password is not None and not {name.lower() for name in offered} & set(hop.login.schemes):
+        words += f"; may be used (--proxy-auth): {', '.join(hop.login.schemes)}"
+    return words
+
+
+def _offered(fields: Sequence[str]) -> list[str]:
+    """The names of the schemes, each once: a field may hold several challenges."""
+    from protocol.errors import AuthMalformed
+    from protocol.scheme import parse_challenges
+
+    try:
+        names = [one.scheme for one in parse_challenges(fields)]
+    except AuthMalformed:
+        names = [value.split(",")[0].split(" ")[0] for value in fields]
+    return list(dict.fromkeys(names))
 
 
 def _own_words(reply: "Reply") -> str:

@@ -44,6 +44,8 @@ def fetch(url: str) -> str:
     """The text of a PAC file. Raises: SettingsError."""
     plain = url.removeprefix("pac+")
     if plain.startswith("file://"):
+        if urlsplit(plain).netloc not in ("", "localhost"):
+            raise SettingsError(f"--proxy: {_shown(url)}; expected pac+file:///PATH, with three slashes")
         try:
             with Path(unquote(urlsplit(plain).path)).open("rb") as file:
                 data = file.read(MAX_PAC_BYTES + 1)

@@ -5,8 +5,21 @@
 
 import random
 from dataclasses import dataclass
+from typing import Final
 
-from relay.failure import AnswerLost, DialFailed, Failure, PeerMisbehaved, Reason, RelayError, Stage
+from relay.failure import (
+    AnswerLost,
+    DialFailed,
+    Failure,
+    PeerMisbehaved,
+    Reason,
+    RelayError,
+    SettingsError,
+    Stage,
+)
+
+MOST_KEEP_ALIVE_SECONDS: Final = 86_400.0
+"""Longer silences no firewall endures, and timers have an end, too."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,7 @@ class Reconnection:
         self._failures = 0
         self._not_before = 0.0
         self._last_error: tuple[float, RelayError] | None = None
+        self._refusal: RelayError | None = None
 
     def succeeded(self) -> None:
         """A good answer: all is forgiven."""
@@ -67,10 +81,16 @@ class Reconnection:
 
     def failed(self, error: RelayError, now: float, *, at_once: int) -> None:
         """Count a failure; `at_once`: so many of them in a row are followed by an attempt without delay."""
+        self.keep_refusal(error)
         self._failures += 1
         self.lost = error.failure
         self._last_error = (now, error)
         self._not_before = now + self._backoff.delay_seconds(max(0, self._failures - at_once))
+
+    def keep_refusal(self, error: RelayError) -> None:
+        """Let a refused login be the last: the same password again would only help to lock the account."""
+        if error.failure.reason is Reason.LOGIN_REFUSED:
+            self._refusal = error
 
     def is_too_late(self, asked_at: float, now: float) -> bool:
         """Whether the next attempt would begin after a request made at `asked_at` gives up."""
@@ -79,8 +99,11 @@ class Reconnection:
     def next_attempt(self, asked_at: float, now: float) -> Reconnecting | None:
         """What to wait for, and to tell; None for the first connection of all.
 
-        Raises: the last error, when somebody else has tried in vain while this request waited for its turn.
+        Raises: the last error, when somebody else has tried in vain while this request waited for its turn;
+            the refusal of a login, ever after.
         """
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
         if self.lost is None:
             return None
         if self._last_error is not None and self.is_too_late(asked_at, now):
@@ -90,6 +113,15 @@ class Reconnection:
         latest = asked_at + self._backoff.give_up_seconds
         self._attempts += 1
         return Reconnecting(self._attempts, max(0.0, min(self._not_before, latest) - now), self.lost)
+
+
+def checked_keep_alive(seconds: float | None) -> float | None:
+    """Return `seconds` when it can be kept. Raises: SettingsError: at 0 pings would never pause."""
+    if seconds is not None and not 0 < seconds <= MOST_KEEP_ALIVE_SECONDS:
+        raise SettingsError(
+            f"keep_alive_seconds: {seconds!r}; expected seconds above 0, at most {MOST_KEEP_ALIVE_SECONDS:g}"
+        )
+    return seconds
 
 
 def is_worth_another_try(error: RelayError) -> bool:

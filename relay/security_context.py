@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from protocol.errors import AuthMalformed, LoginUnusable
 from relay.channel_binding import ChannelBinding
 from relay.kerberos_words import kerberos_code, kerberos_words
+from relay.login_hashes import hash_in, nt_verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +114,9 @@ def ntlm(account: Account) -> "Begun":
 def ntlm_in_negotiate(account: Account) -> "Begun":
     """NTLM as Negotiate wraps it (RFC 4178). Raises: LoginUnusable."""
     spnego = loaded_spnego()
-    return _negotiate(spnego, account, _only(spnego.Password, "ntlm")(account.user, account.password))
+    # A password, whatever it says it serves, pyspnego would also try at the KDC: an attempt nobody counts
+    nt_hash = None if account.password is None else hash_in(nt_verifier(account.password))
+    return _negotiate(spnego, account, spnego.NTLMHash(account.user, nt_hash=nt_hash))
 
 
 def kerberos(account: Account) -> "Begun":
@@ -131,7 +134,7 @@ def kerberos(account: Account) -> "Begun":
             "give its name, or --proxy-spn HTTP/NAME"
         )
     if account.user is None or account.password is None:
-        return _with_ticket(spnego, account, _only(spnego.CredentialCache, "kerberos")(account.user))
+        return _with_ticket(spnego, account, _ticket_cache(spnego)(account.user))
     from relay.kerberos_ticket import fetched_ticket
 
     with fetched_ticket(account.user, account.password, account.spn) as cache:
@@ -186,12 +189,12 @@ def loaded_spnego() -> Any:
     return spnego
 
 
-def _only(credential: Any, mechanism: str) -> Any:
-    """A kind of credential that serves one mechanism: pyspnego would try the password with each in turn."""
+def _ticket_cache(spnego: Any) -> Any:
+    """A kind of credential that serves Kerberos alone: pyspnego's would look for a file of NTLM's as well."""
 
-    class Only(credential):  # type: ignore[misc]
+    class TicketCache(spnego.CredentialCache):  # type: ignore[misc]
         @property
         def supported_protocols(self) -> list[str]:
-            return [mechanism]
+            return ["kerberos"]
 
-    return Only
+    return TicketCache

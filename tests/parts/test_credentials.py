@@ -160,6 +160,20 @@ def test_a_netrc_that_cannot_be_read(tmp_path: Path, text: bytes, words: str) ->
         login("--proxy-netrc", str(tmp_path / "missing"))
 
 
+def test_no_password_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable, and a netrc without a password: nothing is sent, it would count as an attempt."""
+    monkeypatch.setenv("RELAY_PROXY_PASSWORD", "")
+    path = written(tmp_path / "logins", "machine proxy.example login ada\n")
+    by_netrc = ["-x", "http://proxy.example:1", "--proxy-netrc", path]
+    for words in (["-x", "http://ada@proxy.example:1"], by_netrc):
+        with pytest.raises(SettingsError, match=r"no password for http://proxy\.example:1"):
+            hops_of(arguments(*words))
+    monkeypatch.setenv("RELAY_PROXY_PASSWORD", SECRET)
+    assert ("ada", SECRET) == login("--proxy-netrc", path)
+    [hop] = hops_of(arguments("-x", "http://ada:@proxy.example:1"))
+    assert ("ada", "") == (hop.user, hop.password)
+
+
 class Keyring(types.ModuleType):
     """Stands in for keyring; a real store needs a desktop."""
 

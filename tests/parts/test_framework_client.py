@@ -10,10 +10,12 @@ from protocol.errors import LocalWireError
 from protocol.packet import Packet
 from protocol.sealing import Direction, Key, seal
 from relay.emulator import EmulatedServer
-from relay.failure import AnswerLost, PeerMisbehaved, Reason, Stage
+from relay.failure import AnswerLost, DialFailed, Failure, PeerMisbehaved, Reason, SettingsError, Stage
 from relay.framework_client import FrameworkClient, Reconnecting
 from relay.journal import Ended
-from relay.route import Route
+from relay.route import Endpoint, Route
+from relay.stream import Stream
+from relay.tunnel import open_tunnel
 from tests.parts.framework_peers import (
     FREE,
     QUICK,
@@ -147,6 +149,39 @@ async def test_a_ping_answered_by_something_else_is_told() -> None:
     async with ScriptedServer(scene) as server, client_of(server) as client:
         with pytest.raises(PeerMisbehaved, match="answered a ping with a packet that is not empty"):
             await client.ping()
+
+
+@pytest.mark.parametrize("connections", [0, 1])
+async def test_a_refused_login_is_not_tried_again(connections: int) -> None:
+    """Neither on the first connection nor later: every further request has the same refusal, unsent."""
+    refusal = DialFailed(Failure(Stage.LOGIN, Reason.LOGIN_REFUSED, "http://p:1", "not accepted", 0))
+    tries = list[int]()
+    async with Watched() as watched:
+
+        async def open_stream() -> Stream:
+            tries.append(len(tries))
+            if len(tries) <= connections:
+                return await open_tunnel(Route(watched.server.endpoint))
+            raise refusal
+
+        async with FrameworkClient(Route(watched.server.endpoint), open_stream=open_stream) as client:
+            if connections:
+                await client.ping()
+                assert client._packets is not None
+                client._packets.reset()
+                client._packets = None
+            for _ in range(3):
+                with pytest.raises(DialFailed) as caught:
+                    await client.ping()
+                assert refusal is caught.value
+    assert connections + 1 == len(tries)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), 86_401])
+def test_a_keep_alive_that_cannot_be(seconds: float) -> None:
+    """Without a pause pings would be a flood."""
+    with pytest.raises(SettingsError, match=r"keep_alive_seconds: .*; expected seconds above 0"):
+        FrameworkClient(Route(Endpoint("127.0.0.1", 5000)), keep_alive_seconds=seconds)
 
 
 async def test_a_packet_too_large_costs_nothing() -> None:

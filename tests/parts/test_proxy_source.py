@@ -135,6 +135,13 @@ def test_what_is_no_pac_file(tmp_path: Path, text: str, words: str) -> None:
         from_pac(f"pac+{path.as_uri()}", FAR)
 
 
+def test_a_pac_file_on_another_machine(pac: str) -> None:
+    """Two slashes make a host of the file's name: told, and not read as a directory."""
+    with pytest.raises(SettingsError, match=r"'pac\+file://x\.pac'; expected pac\+file:///PATH"):
+        from_pac("pac+file://x.pac", FAR)
+    assert 3 == len(from_pac(pac.replace("file:///", "file://localhost/"), FAR).ways)
+
+
 @pytest.mark.parametrize(
     ("answer", "urls"),
     [

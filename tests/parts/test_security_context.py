@@ -149,6 +149,21 @@ def test_no_token_breaks_a_context(noise: bytes, start: bytes) -> None:
     assert not acceptor.complete
 
 
+@pytest.mark.parametrize("begin", [ntlm, ntlm_in_negotiate])
+def test_ntlm_asks_no_kerberos_server(begin, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The password is no business of the KDC's, which would count an attempt that we do not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kdc:
+        kdc.bind(("127.0.0.1", 0))
+        (tmp_path / "krb5.conf").write_text(
+            "[libdefaults]\n default_realm = LAB.TEST\n dns_lookup_kdc = false\n"
+            f"[realms]\n LAB.TEST = {{\n  kdc = 127.0.0.1:{kdc.getsockname()[1]}\n }}\n"
+        )
+        assert SecurityContext(begin, Account(USER, PASSWORD, "proxy.test")).step(None)
+        kdc.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            kdc.recv(65_536)
+
+
 # Each thing that is missing has words of its own
 
 

@@ -7,6 +7,7 @@ import traceback
 import pytest
 import trustme
 
+from relay.client_logins import LoginRules
 from relay.failure import DialFailed, ProxyRefused, Reason, RelayError, Stage
 from relay.route import Endpoint, Hop, Route
 from relay.trace import Trace
@@ -94,6 +95,33 @@ def test_a_login_that_we_do_not_have(opening: Opening, fields: tuple[bytes, ...]
     assert Reason.LOGIN_REQUIRED is caught.value.failure.reason
     assert "it wants a login, offered: Basic" in str(caught.value)
     assert 1 == len(proxy.heads)
+
+
+@pytest.mark.parametrize(
+    ("given", "challenges", "words"),
+    [
+        ({}, ['Negotiate, Basic realm="x, y"'], "offered: Negotiate, Basic"),
+        ({}, ['Digest realm="r", nonce="n"', 'Digest realm="s", nonce="m"'], "offered: Digest"),
+        ({}, ["Broken ,=,", "NTLM"], "offered: Broken, NTLM"),
+        (NEAR, ["NTLM"], "offered: NTLM; may be used (--proxy-auth): digest, basic"),
+        (NEAR, ["Bearer"], "offered: Bearer; may be used (--proxy-auth): digest, basic"),
+    ],
+)  # fmt: skip
+def test_what_a_proxy_offers_is_told(
+    opening: Opening, given: dict[str, str], challenges: list[str], words: str
+) -> None:
+    """Every scheme of every field, once; and which are let, where a login that was given fits none."""
+
+    def scene(played: Played) -> None:
+        played.head()
+        fields = "".join(f"Proxy-Authenticate: {one}\r\n" for one in challenges)
+        played.write(f"HTTP/1.1 407 P\r\nContent-Length: 0\r\n{fields}\r\n".encode())
+        played.wait_for_end()
+
+    rules = LoginRules(("digest", "basic"))
+    with ScriptedProxy(scene) as proxy, pytest.raises(ProxyRefused) as caught:
+        opening(proxy.route(login=rules, **given))
+    assert str(caught.value).endswith(f"it wants a login, {words}")
 
 
 # Two hops. The scene is the near proxy, and the far one behind it, on the same connection.
