@@ -19,6 +19,7 @@ from relay.reconnection import (
     Reconnecting,
     Reconnection,
     answer_lost,
+    checked_keep_alive,
     closed_error,
     failure_of,
     is_worth_another_try,
@@ -67,7 +68,7 @@ class BlockingFrameworkClient:
         self._reconnection = Reconnection(backoff or Backoff())
         self._on_reconnect = on_reconnect
         self._on_connect = on_connect
-        self._keep_alive_seconds = keep_alive_seconds
+        self._keep_alive_seconds = checked_keep_alive(keep_alive_seconds)
         self._packets: BlockingPackets | None = None
         self._turn = threading.Lock()
         self._closing = threading.Event()
@@ -172,6 +173,7 @@ class BlockingFrameworkClient:
             try:
                 packets = self._connect_once()
             except RelayError as error:
+                self._reconnection.keep_refusal(error)
                 if self.connections_made == 0:
                     raise
                 now = time.monotonic()

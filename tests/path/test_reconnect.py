@@ -9,7 +9,7 @@ import pytest
 
 from protocol.packet import Packet
 from relay.blocking_framework_client import BlockingFrameworkClient
-from relay.failure import AnswerLost, DialFailed, PeerMisbehaved
+from relay.failure import AnswerLost, DialFailed, PeerMisbehaved, ProxyRefused, Reason, SettingsError
 from relay.fault_plan import FaultPlan
 from relay.fault_rule import rule_from_text
 from relay.framework_client import Backoff, FrameworkClient, Reconnecting
@@ -256,3 +256,33 @@ async def test_a_server_that_is_gone_is_given_up(way: Callable[..., Any]) -> Non
             with pytest.raises(DialFailed):
                 await other.ping()
             assert 0 == other.connections_made
+
+
+async def test_a_refused_login_is_said_once(way: Callable[..., Any]) -> None:
+    """Every further request has the same refusal, and the password is not sent again: accounts get locked."""
+    heads: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        fields = b"Proxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\nConnection: close\r\n"
+        writer.write(b"HTTP/1.1 407 No\r\n" + fields + b"\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        client = way(Route(Endpoint("127.0.0.1", 1), (Hop.parse(f"http://me:wrong@127.0.0.1:{port}"),)))
+        for _ in range(3):
+            with pytest.raises(ProxyRefused) as caught:
+                await client.ping()
+            assert Reason.LOGIN_REFUSED is caught.value.failure.reason
+        await client.close()
+    assert 1 == sum(b"proxy-authorization:" in head.lower() for head in heads)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), 86_401])
+def test_a_keep_alive_that_cannot_be(way: Callable[..., Any], seconds: float) -> None:
+    """Without a pause pings would be a flood."""
+    with pytest.raises(SettingsError, match=r"keep_alive_seconds: .*; expected seconds above 0"):
+        way(Route(Endpoint("127.0.0.1", 1)), keep_alive_seconds=seconds)
