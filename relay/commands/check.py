@@ -9,7 +9,7 @@ from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.check_extras import add_extras, alone, decision_of, extras_of
 from relay.commands.check_watch import Watch, until_ended, watched
 from relay.commands.options import Parser, add_key_option, add_proxy_options, count, route_of, seconds
-from relay.commands.report_options import EXIT_UNTESTED, report_of, write_report
+from relay.commands.report_options import EXIT_UNTESTED, report_of, see_folders, write_report
 from relay.commands.saved_report import read_far_journal, read_record
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
@@ -35,6 +35,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     if options.recording is not None:
         raise SettingsError("--recording: only with --replay FILE")
     reports = [report_of(value, REPORTS) for value in options.report]
+    see_folders([("--report", file) for _, file in reports])
     _refuse_contradictions(options)
     further = _further(options)
     found = read_record(options.saved, "--from") if options.saved else _survey(options)

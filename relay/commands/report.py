@@ -35,12 +35,15 @@ def _told(file: str, what: str) -> Told:
 def _parser(program: str) -> Parser:
     parser = Parser(program, description="Show saved reports of relay check, or what changed between two.")
     commands = parser.add_subparsers(dest="what", required=True, metavar="show|diff", parser_class=Parser)
-    show = commands.add_parser("show", description="Show a saved JSON report in another form.")
+    show = commands.add_parser(
+        "show", description="Show a saved JSON report in another form.", help="one report in another form"
+    )
     show.add_argument("file", metavar="FILE", help="what relay check --json has printed")
     show.add_argument("--format", choices=sorted(REPORTS), default="text", help="default text")
     diff = commands.add_parser(
-        "diff", description="What has changed? Exit 0: not to worse; 1: to worse, or to another fault."
-    )
+        "diff", description="What has changed? Exit 0: not to worse; 1: to worse, or to another fault.",
+        help="what has changed between two",
+    )  # fmt: skip
     diff.add_argument("before", metavar="BEFORE", help="the earlier JSON report")
     diff.add_argument("after", metavar="AFTER", help="the later JSON report")
     diff.add_argument("--json", action="store_true", help="for machines")

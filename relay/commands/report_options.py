@@ -1,7 +1,7 @@
 """--report and files of commands that check: how they are named, written and read."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from relay.failure import SettingsError
@@ -17,6 +17,13 @@ def report_of(value: str, known: Iterable[str]) -> tuple[str, str | None]:
             f"--report: {value[:80]!r}; expected one of {', '.join(sorted(known))}, then =FILE or not"
         )
     return name, file or None
+
+
+def see_folders(files: Sequence[tuple[str, str | None]]) -> None:
+    """What cannot be written is told now, and not after a run of hours. Raises: SettingsError."""
+    for option, file in files:
+        if file not in (None, "-") and not Path(file).parent.is_dir():
+            raise SettingsError(f"{option}: cannot write {file!r}: No such file or directory: its folder")
 
 
 def write_report(text: str, file: str | None, option: str = "--report") -> None:

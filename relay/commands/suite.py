@@ -14,7 +14,7 @@ from typing import Any
 from relay.baseline import BaselineMalformed, Measured, Tolerance, baseline_text, read_baseline
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, count
-from relay.commands.report_options import EXIT_UNTESTED, read_bounded, report_of, write_report
+from relay.commands.report_options import EXIT_UNTESTED, read_bounded, report_of, see_folders, write_report
 from relay.commands.suite_progress import Progress
 from relay.failure import SettingsError
 from relay.regression import compared
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         for cell in suite.cells:
             print(f"{cell.name}: {' or '.join(cell.expect)}")
         return EXIT_GOOD
-    _see_folders([("--report", file) for _, file in reports] + [("--save", options.save)])
+    see_folders([("--report", file) for _, file in reports] + [("--save", options.save)])
     before = _baseline(options.compare) if options.compare else None
     is_quiet = any(file in (None, "-") for _, file in reports)
     is_measured = bool(options.save or options.compare)
@@ -150,13 +150,6 @@ def _run(suite: Suite, fail_fast: bool, is_quiet: bool, *, is_measured: bool) ->
         return asyncio.run(measure())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-
-
-def _see_folders(files: Sequence[tuple[str, str | None]]) -> None:
-    """What cannot be written is told now, and not after a run of hours. Raises: SettingsError."""
-    for option, file in files:
-        if file not in (None, "-") and not Path(file).parent.is_dir():
-            raise SettingsError(f"{option}: cannot write {file!r}: No such file or directory: its folder")
 
 
 @contextmanager

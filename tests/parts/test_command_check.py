@@ -252,8 +252,12 @@ def test_a_record_nested_too_deep(check: Check, tmp_path: Path) -> None:
 
 
 def test_a_report_that_cannot_be_written(check: Check, closed: Endpoint, tmp_path: Path) -> None:
-    """The file is named, status 2."""
-    status, _, err = check(closed, "--report", f"json={tmp_path}/none/out.json")
+    """The file is named, status 2; a folder that is not there is told before anything is sent."""
+    status, out, err = check(closed, "--report", f"json={tmp_path}/none/out.json")
+    assert (2, "") == (status, out)
+    assert "--report: cannot write" in err
+    (tmp_path / "folder").mkdir()
+    status, _, err = check(closed, "--report", f"json={tmp_path}/folder")
     assert 2 == status
     assert "--report: cannot write" in err
 
