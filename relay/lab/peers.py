@@ -131,10 +131,11 @@ def holds(peer: socket.socket) -> None:
     """Nothing: see `hold`, which connects and keeps what it got."""
 
 
-def hold(target: str) -> None:
-    """Keep two connections to HOST:PORT open until the room ends."""
+def hold(target: str, own_port: int) -> None:
+    """Keep two connections to HOST:PORT open until the room ends; listen as soon as they are."""
     host, _, port = target.rpartition(":")
     held = [socket.create_connection((host, int(port))) for _ in range(2)]
+    held.append(socket.create_server(("127.0.0.1", own_port)))
     time.sleep(HOLD_SECONDS)
     for sock in held:
         sock.close()
@@ -166,5 +167,5 @@ def _play(play: Play, peer: socket.socket) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "holds":
-        hold(sys.argv[3])
+        hold(sys.argv[3], int(sys.argv[2]))
     serve(sys.argv[1], int(sys.argv[2]))

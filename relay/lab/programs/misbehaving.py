@@ -10,7 +10,7 @@ def _entered(mode: str) -> Make:
     def misbehave(given: Given) -> Command:
         """Run relay/lab/peers.py."""
         arguments = [sys.executable, "-m", "relay.lab.peers", mode, str(given.port), *given.lines]
-        return Command(arguments, waits=mode != "holds")
+        return Command(arguments)
 
     return misbehave
 
