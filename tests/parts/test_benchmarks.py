@@ -23,6 +23,7 @@ from benchmarks.rounds import Plan
 from benchmarks.workloads import BY_KEY as WORKLOADS_BY_KEY
 from benchmarks.workloads import WORKLOADS
 
+# CI is Linux: there nothing is skipped
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and CPU-time clocks of Linux")
 
 TAKING_PART = ("direct", "relay_asyncio", "streams_asyncio", "server_asyncio")

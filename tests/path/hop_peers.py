@@ -4,9 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from relay.route import Endpoint
+from tests.lacking import lacking
 from tests.path.real import Daemon, Tool, daemon, folder, free_endpoint, is_root
 
 DANTE_SOURCE = "127.0.0.5"
@@ -58,7 +57,7 @@ def dante(tool: Tool, *, login: bool = False, deny_port: int | None = None) -> I
         start = [program, "-f", f"{place}/dante.conf", "-p", f"{place}/pid"]
         if login:
             if not is_root():
-                pytest.skip("a user of dante's alone needs root, as its server does")
+                lacking("a user of dante's alone needs root, as its server does")
             start = [*_with_a_user(tool, place), *start]
         with daemon(start, endpoint, place) as running:
             yield running

@@ -16,6 +16,7 @@ from relay.commands import guarded
 from relay.diagnosis import Verdict
 from relay.finding import Finding
 from relay.route import Endpoint
+from tests.lacking import lacking
 from tests.path.checked import check, serving, until_end
 from tests.path.conftest import FarEnd
 from tests.path.origin import server_tls
@@ -212,7 +213,7 @@ def test_without_any_network(tool: Callable[[str, str], str]) -> None:
     """In a namespace with nothing in it: that this machine has no network is what is told."""
     unshare = tool("unshare", "util-linux")
     if subprocess.run([unshare, "--net", "true"], capture_output=True).returncode:
-        pytest.skip("no network namespaces here")
+        lacking("no network namespaces here: they need root, or user namespaces")
     for target in ("192.0.2.1", "far.example"):
         done = run([target, "--timeout", "4"], unshare, "--net")
         assert (1, "") == (done.returncode, done.stderr)

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from relay.route import Endpoint
+from tests.lacking import lacking
 from tests.path.conftest import Origin, OurProxy
 from tests.path.ends import SOON_SECONDS
 from tests.path.origin import client_tls, digest, some_bytes
@@ -206,9 +207,10 @@ async def test_aiohttp_client(our_proxy: OurProxy, origin: Origin, authority: tr
     await our_proxy.tunnel(origin.tls_target)
 
 
-@pytest.mark.skipif(find_spec("pip") is None, reason="this Python has no pip")
 async def test_pip_download(our_proxy: OurProxy, origin: Origin, tmp_path: Path) -> None:
     """pip asks an index and fetches a wheel, both through the proxy, both byte for byte."""
+    if find_spec("pip") is None:
+        lacking("this Python has no pip")
     place = origin.folder / "simple" / "relay-fetch-me"
     place.mkdir(parents=True)
     wheel = place / "relay_fetch_me-1.0-py3-none-any.whl"
