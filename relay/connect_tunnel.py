@@ -136,13 +136,16 @@ class Tunnel:
     def adopt(
         self,
         plane: SplicePlane,
-        client: socket.socket,
-        target: socket.socket,
+        client: int,
+        target: socket.SocketType,
         early: bytes,
         seen: tuple[int, int],
         own_end: tuple[str, int],
     ) -> None:
-        """The client has been told 200: carry the bytes of two sockets that `plane` watches already."""
+        """The client has been told 200: carry the bytes of two sockets that `plane` watches already.
+
+        Args: client: its descriptor. seen: flags of both that were reported, and not acted upon.
+        """
         self.status = 200
         self.own_end = own_end
         link = Link(client, target, self._carried, early=early, is_young=True)

@@ -20,9 +20,9 @@ class Deadlines(Generic[_Waiting]):
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, one: _Waiting) -> None:
-        """Its time begins."""
-        self.waiting[one] = end = self._loop.time() + self._seconds
+    def add(self, one: _Waiting, now: float | None = None) -> None:
+        """Its time begins. Args: now: time.monotonic(), for who has asked already."""
+        self.waiting[one] = end = (self._loop.time() if now is None else now) + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(end, self._look)
 

@@ -10,7 +10,6 @@ from relay.connect_tunnel import Tunnel
 from relay.failure import RelayError
 from relay.gatekeeper import Gatekeeper
 from relay.outcomes import Asking, Outcomes
-from relay.route import Endpoint
 
 if TYPE_CHECKING:
     from relay.takeover import RawServer
@@ -28,18 +27,18 @@ class ProxyDesk:
         self._server = server
         self._admission = Admission(keeper.access, answering.dialler)
 
-    def admit(self, authority: bytes) -> Admitted | None:
-        """Where the lane may dial at once."""
+    def admission(self) -> Admission | None:
+        """Who says where the lane may dial at once; None while somebody must see every request."""
         if not self._answering.is_plain or self._outcomes.has_details:
             return None
         if self._admission.access is not self._keeper.access:
             self._admission = Admission(self._keeper.access, self._answering.dialler)
-        return self._admission.admit(authority)
+        return self._admission
 
-    def opening(self, client: str, target: Endpoint) -> Tunnel:
+    def opening(self, client: str, to: Admitted, began_seconds: float) -> Tunnel:
         """A tunnel is being dialled."""
-        asking = Asking(client, "CONNECT", str(target))
-        return self._answering.opening(asking, target)
+        asking = Asking(client, "CONNECT", to.name, began_seconds=began_seconds)
+        return self._answering.opening(asking, to.target)
 
     def was_silent(self) -> None:
         """A client was closed that sent nothing."""

@@ -133,7 +133,7 @@ def _queued(data: bytes) -> QueuedError:
     return QueuedError(_ORIGINS.get(origin, str(origin)), icmp_type, icmp_code, sender, name)
 
 
-def unsent_bytes(sock: socket.socket) -> int:
+def unsent_bytes(sock: socket.SocketType) -> int:
     """Bytes in the send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ); 0 when unknown."""
     try:
         return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0])

@@ -66,7 +66,6 @@ class Front:
             raise
         for sock in (*self.sockets, *(one.sock for one in self.bound if one.endpoint is not None)):
             # Accepted sockets have these of their listener
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_vanished(sock)
 

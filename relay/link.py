@@ -146,21 +146,22 @@ class Half:
 class Link:
     """One tunnel on the fast path.
 
-    Args: on_end: called once, when both sockets are closed; that can be before SplicePlane.add returns.
+    Args: client: its socket, or only its descriptor: most tunnels end without needing more.
+          on_end: called once, when both sockets are closed; that can be before SplicePlane.add returns.
           early: bytes of the client that were read already. greeting: the same of the target.
           needs_bytes: a target that ends before a byte has passed, either way, has failed.
           is_young: nothing is set yet that notices a target that vanishes: see relay.vanished.
     """
 
     __slots__ = (
-        "broken", "client", "down", "first_end", "is_over", "is_young", "needs_bytes", "on_end", "target",
+        "_client", "broken", "down", "first_end", "is_over", "is_young", "needs_bytes", "on_end", "target",
         "up",
     )  # fmt: skip
 
     def __init__(
         self,
-        client: socket.socket,
-        target: socket.socket,
+        client: socket.SocketType | int,
+        target: socket.SocketType,
         on_end: Callable[[TunnelEnd], None],
         *,
         early: bytes = b"",
@@ -168,17 +169,33 @@ class Link:
         needs_bytes: bool = False,
         is_young: bool = False,
     ) -> None:
-        self.client = client
+        self._client = client
         self.target = target
-        self.up = Half(self, client.fileno(), target.fileno(), early)
-        self.down = Half(self, target.fileno(), client.fileno(), greeting)
-        self.up.other, self.down.other = self.down, self.up
+        near, far = client if isinstance(client, int) else client.fileno(), target.fileno()
+        self.up = up = Half(self, near, far, early)
+        self.down = down = Half(self, far, near, greeting)
+        up.other, down.other = down, up
         self.on_end = on_end
         self.needs_bytes = needs_bytes
         self.is_young = is_young
         self.first_end: TunnelEnd | None = None
         self.broken: Half | None = None
         self.is_over = False
+
+    @property
+    def client(self) -> socket.SocketType:
+        """The client's socket."""
+        if isinstance(self._client, int):
+            self._client = socket.SocketType(fileno=self._client)
+        return self._client
+
+    def close(self) -> None:
+        """Close both sockets; what was handed on still goes out."""
+        if isinstance(self._client, int):
+            os.close(self._client)
+        else:
+            self._client.close()
+        self.target.close()
 
     @property
     def counters(self) -> Counters:

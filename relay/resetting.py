@@ -20,7 +20,7 @@ class DeliverThenReset:
     was reset comes here. `done` is called once, unless `cancel` was called before.
     """
 
-    def __init__(self, sock: socket.socket, done: Callable[[], None]) -> None:
+    def __init__(self, sock: socket.SocketType, done: Callable[[], None]) -> None:
         self._sock = sock
         self._done = done
         self._loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
 from relay.dial import reset_socket
 from relay.link import Half, Link
@@ -42,6 +42,13 @@ if IS_AVAILABLE:
     _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
 
+class Watcher(Protocol):
+    """Who has descriptors in the epoll that are no tunnel's."""
+
+    def woke(self, descriptor: int, flags: int) -> None:
+        """An event (epoll(7)) of a descriptor; all of them are told by any of them."""
+
+
 class SplicePlane:
     """Carries all tunnels of the running loop, in which it must be made; `close` ends them by RST."""
 
@@ -50,9 +57,8 @@ class SplicePlane:
         self.turn = 0
         self._poller = attach(self._loop, self._wake, self._carry_on)
         self._epoll = self._poller.epoll
-        self._reading: dict[int, Half] = {}
-        self._writing: dict[int, Half] = {}
-        self._watched: dict[int, Callable[[int], None]] = {}
+        # Halves by their source
+        self._table: dict[int, Half | Watcher] = {}
         self._queue: deque[Half] = deque()
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
@@ -71,38 +77,33 @@ class SplicePlane:
         self._links.add(link)
         if link.is_young and self._growing_up is None:
             self._growing_up = self._loop.call_later(YOUNG_SECONDS, self._grow_up)
-        halves = (link.up, link.down)
-        for half in halves:
-            self._reading[half.source] = half
-            self._writing[half.sink] = half
-            if seen is None:
-                # This reports what the socket has; only what was read before needs a push
-                self._epoll.register(half.source, _EVENTS)
-            else:
-                del self._watched[half.source]
-        for half, flags in zip(halves, seen or (0, 0), strict=True):
-            half.is_ending = bool(flags & _ENDING)
+        up, down = link.up, link.down
+        self._table[up.source] = up
+        self._table[down.source] = down
+        if seen is None:
+            # This reports what the sockets have; only what was read before needs a push
+            self._epoll.register(up.source, _EVENTS)
+            self._epoll.register(down.source, _EVENTS)
+            seen = (0, 0)
+        for half, flags in ((up, seen[0]), (down, seen[1])):
+            if flags & _ENDING:
+                half.is_ending = True
             if (half.pending or flags & _READABLE) and not link.is_over:
                 self._run(half)
         if self._queue:
             self._poller.schedule()
 
-    def watch(self, descriptor: int, woke: Callable[[int], None], events: int = _EVENTS) -> None:
-        """Have `woke` called with the flags of each event (epoll(7)), until `unwatch` or `add`.
+    def watch(self, descriptor: int, watcher: Watcher, events: int = _EVENTS) -> None:
+        """Tell `watcher` of each event, until `unwatch` or `add`.
 
         In the `turn` in which it is called an event may be meant for an earlier socket of this number.
         """
-        self._watched[descriptor] = woke
+        self._table[descriptor] = watcher
         self._epoll.register(descriptor, events)
 
-    def watch_once(self, descriptor: int, woke: Callable[[int], None]) -> None:
-        """As `watch`, where that may have been said already."""
-        if descriptor not in self._watched:
-            self.watch(descriptor, woke)
-
     def unwatch(self, descriptor: int) -> None:
-        """Undo `watch`; before the descriptor is closed."""
-        if self._watched.pop(descriptor, None) is not None:
+        """Undo `watch`, if it was called; before the descriptor is closed."""
+        if self._table.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class SplicePlane:
             if link in self._resets:
                 self._resets.pop(link).cancel()
             self._finish(link, TunnelEnd.STOPPED)
-        for descriptor in list(self._watched):
+        for descriptor in list(self._table):
             self.unwatch(descriptor)
         if self._growing_up is not None:
             self._growing_up.cancel()
@@ -135,11 +136,10 @@ class SplicePlane:
         return not self._queue
 
     def _wake(self, descriptor: int, flags: int) -> None:
-        half = self._reading.get(descriptor)
-        if half is None:
-            woke = self._watched.get(descriptor)
-            if woke is not None:
-                woke(flags)
+        half = self._table.get(descriptor)
+        if not isinstance(half, Half):
+            if half is not None:
+                half.woke(descriptor, flags)
             return
         if flags == _MESSAGE and half.is_idle() and not (half.other.pending or half.other.held):
             try:
@@ -148,9 +148,9 @@ class SplicePlane:
             except OSError:
                 self._reset(half)
             return
-        self._wake_both(half, descriptor, flags)
+        self._wake_both(half, flags)
 
-    def _wake_both(self, half: Half, descriptor: int, flags: int) -> None:
+    def _wake_both(self, half: Half, flags: int) -> None:
         if flags & _READABLE:
             if flags & _ENDING:
                 half.is_ending = True
@@ -158,18 +158,17 @@ class SplicePlane:
                 self._enqueue(half)
             elif not half.is_queued:
                 self._run(half)
-        if flags & _WRITABLE:
-            other = self._writing.get(descriptor)
-            # Only a half that waits for its sink has anything to do
-            if other is not None and (other.pending or other.held):
-                self._enqueue(other)
-        if flags & select.EPOLLERR:
-            self._see_dead(self._reading.get(descriptor))
-
-    def _see_dead(self, half: Half | None) -> None:
-        """Nobody reads from a source behind its FIN, nor while the sink takes nothing: see its reset here."""
-        if half is None:
+        if half.link.is_over:
             return
+        other = half.other
+        # Only a half that waits for its sink has anything to do
+        if flags & _WRITABLE and (other.pending or other.held):
+            self._enqueue(other)
+        if flags & select.EPOLLERR:
+            self._see_dead(half)
+
+    def _see_dead(self, half: Half) -> None:
+        """Nobody reads from a source behind its FIN, nor while the sink takes nothing: see its reset here."""
         source = half.link.client if half is half.link.up else half.link.target
         if half.is_done:
             if not half.other.is_done and is_dead(source):
@@ -282,8 +281,11 @@ class SplicePlane:
 
     def _finish(self, link: Link, end: TunnelEnd) -> None:
         self._forget(link)
-        for sock in (link.client, link.target):
-            reset_socket(sock) if end is TunnelEnd.STOPPED else sock.close()
+        if end is TunnelEnd.STOPPED:
+            reset_socket(link.client)
+            reset_socket(link.target)
+        else:
+            link.close()
         self._links.discard(link)
         link.on_end(end)
 
@@ -296,5 +298,4 @@ class SplicePlane:
             half.is_done = True
             half.pending = b""
             half.release(self.pipes)
-            self._reading.pop(half.source, None)
-            self._writing.pop(half.sink, None)
+            self._table.pop(half.source, None)

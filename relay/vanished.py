@@ -14,15 +14,16 @@ _STATE_BYTES = 1
 _TCP_CLOSE = 7
 
 
-def notice_vanished(sock: socket.socket) -> None:
+def notice_vanished(sock: socket.SocketType) -> None:
     """Have the kernel probe an idle connection (tcp(7)): none stays open to a peer that is no more."""
     # A connection may already be broken
     with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _OPTIONS:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def is_dead(sock: socket.socket) -> bool:
+def is_dead(sock: socket.SocketType) -> bool:
     """Whether the connection was reset or given up, although nobody has read or written since.
 
     True as well for one that has ended cleanly, so ask only while our own FIN has not been sent.
