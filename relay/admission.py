@@ -1,5 +1,6 @@
 """Admission: which requests the express lane may act on without a closer look."""
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -23,11 +24,15 @@ _USUAL = re.compile(
 
 
 class Admitted(NamedTuple):
-    """Where a request leads. size: of its head, in bytes; what follows is for the target."""
+    """Where a request leads.
+
+    is_near: on this machine, which accepts at once or not at all. size: of the head, in bytes; what follows
+    is for the target.
+    """
 
     target: Endpoint
-    name: str
     address: Address
+    is_near: bool
     size: int
 
 
@@ -41,7 +46,7 @@ class Admission:
         self.access = access
         self.heads: dict[bytes, Admitted] = {}
         self._dialler = dialler
-        self._targets: dict[bytes, tuple[Endpoint, str, Address]] = {}
+        self._targets: dict[bytes, tuple[Endpoint, Address, bool]] = {}
 
     def admit(self, data: bytes) -> Admitted | None:
         """Where a CONNECT to an address, in the form that all usual clients send, leads.
@@ -67,7 +72,7 @@ class Admission:
             self.heads[data] = admitted
         return admitted
 
-    def _look_closer(self, authority: bytes) -> tuple[Endpoint, str, Address] | None:
+    def _look_closer(self, authority: bytes) -> tuple[Endpoint, Address, bool] | None:
         try:
             target = read_authority(authority.decode("ascii"))
             addresses = literal_addresses(target.host, target.port)
@@ -76,4 +81,4 @@ class Admission:
             self._dialler.check(addresses[0], target)
         except (ValueError, Refused):
             return None
-        return target, str(target), addresses[0]
+        return target, addresses[0], ipaddress.ip_address(target.host).is_loopback

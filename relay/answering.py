@@ -25,6 +25,7 @@ from relay.login_steps import can_go_on, with_fields
 from relay.outbound import Asker, Outbound, Reached, Ways, via_of
 from relay.outcomes import Asking, Outcomes
 from relay.pac_page import page_for
+from relay.passage import Passage
 from relay.persona import Persona
 from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
 from relay.refusal import Refusal, unreachable, went_in_a_circle
@@ -46,7 +47,8 @@ class Answering:
         self, keeper: Gatekeeper, outcomes: Outcomes, via: str, faults: Binder | None = None,
         persona: Persona | None = None, ways: Ways | None = None, serves_pac: bool = False,
     ) -> None:  # fmt: skip
-        self.tunnels: dict[Tunnel, Asking] = {}
+        # None: nobody asked for more than the tunnel says itself
+        self.tunnels: dict[Tunnel, Asking | None] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
         self.is_draining = False
@@ -135,7 +137,8 @@ class Answering:
             client, dial = await take_over(request, target, dial_for, is_dialled_first)
         except BaseException:
             # Refused, gone or cancelled: it never began, so nothing else takes it off the list
-            self._forget(tunnel)
+            del self.tunnels[tunnel]
+            self._keeper.door.give_back_tunnel(tunnel.client)
             raise
 
         def if_never_run() -> None:
@@ -152,6 +155,12 @@ class Answering:
         self.tunnels[tunnel] = asking
         self._keeper.door.take_tunnel(asking.client)
         return tunnel
+
+    def begins(self, passage: Passage) -> None:
+        """As `opening`, for the express lane."""
+        passage.on_end = self._tunnel_ended
+        self.tunnels[passage] = None
+        self._keeper.door.take_tunnel(passage.client)
 
     def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
         """Tell the client of a tunnel, whose socket is ours to close, that its target was not reached."""
@@ -184,12 +193,15 @@ class Answering:
 
         return dial
 
-    def _forget(self, tunnel: Tunnel) -> Asking:
-        self._keeper.door.give_back_tunnel(tunnel.client)
-        return self.tunnels.pop(tunnel)
-
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        asking, counters = self._forget(tunnel), tunnel.counters
+        asking = self.tunnels.pop(tunnel)
+        self._keeper.door.give_back_tunnel(tunnel.client)
+        if self._outcomes.is_off:
+            return
+        counters = tunnel.counters
+        if asking is None:
+            began = tunnel.began_seconds
+            asking = Asking(tunnel.client, "CONNECT", str(tunnel.target), began_seconds=began)
         self._outcomes.ended(
             asking, tunnel.status, tunnel.ended, counters.up, counters.down,
             refusal=tunnel.refusal, way=tunnel.way if self._outcomes.log is not None else {},

@@ -1,6 +1,5 @@
 """One CONNECT tunnel of the proxy, from the dial to its end."""
 
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from relay.pump_end import Counters, TunnelEnd
 from relay.refusal import Refusal, unreachable
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
-from relay.splice import SplicePlane
 from relay.stream import Stream
 
 
@@ -35,7 +33,7 @@ class Tunnel:
     target: Endpoint
     began_seconds: float
     on_end: Callable[["Tunnel"], None]
-    carriage: Carriage | None = None
+    carriage: Carriage | Link | None = None
     own_end: tuple[str, int] | None = None
     status: int = 0
     ended: str = str(TunnelEnd.STOPPED)
@@ -130,28 +128,10 @@ class Tunnel:
             raise
         self.status = 200
         self.own_end = target.fileno_socket().getsockname()
-        self.carriage = plane.carry(client, target, self._carried)
+        self.carriage = plane.carry(client, target, self.carried)
         return True
 
-    def adopt(
-        self,
-        plane: SplicePlane,
-        client: int,
-        target: socket.SocketType,
-        early: bytes,
-        seen: tuple[int, int],
-        own_end: tuple[str, int],
-    ) -> None:
-        """The client has been told 200: carry the bytes of two sockets that `plane` watches already.
-
-        Args: client: its descriptor. seen: flags of both that were reported, and not acted upon.
-        """
-        self.status = 200
-        self.own_end = own_end
-        link = Link(client, target, self._carried, early=early, is_young=True)
-        self.carriage = Carriage("splice", link)
-        plane.add(link, seen)
-
-    def _carried(self, end: TunnelEnd) -> None:
+    def carried(self, end: TunnelEnd) -> None:
+        """The data plane has ended it."""
         self.ended = str(end)
         self.on_end(self)

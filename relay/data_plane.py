@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from relay.link import Link
 from relay.pump import pump
@@ -12,19 +13,12 @@ from relay.stream import SocketStream, Stream
 OnEnd = Callable[[TunnelEnd], None]
 
 
+@dataclass(frozen=True)
 class Carriage:
-    """One tunnel under way: its path, and its byte counters, live."""
+    """One tunnel under way that is no Link: its path, and its byte counters, live."""
 
-    __slots__ = ("_counted", "path")
-
-    def __init__(self, path: str, counted: Link | Counters) -> None:
-        self.path = path
-        self._counted = counted
-
-    @property
-    def counters(self) -> Counters:
-        """Bytes carried so far."""
-        return self._counted.counters if isinstance(self._counted, Link) else self._counted
+    path: str
+    counters: Counters
 
 
 class DataPlane:
@@ -45,7 +39,7 @@ class DataPlane:
 
     def carry(
         self, client: Stream, target: Stream, on_end: OnEnd, *, needs_bytes: bool = False
-    ) -> Carriage:
+    ) -> Carriage | Link:
         """Take both streams and carry their bytes until both have ended; then call `on_end` once.
 
         Args: needs_bytes: a target that ends before a byte has passed, either way, has failed: the client
@@ -55,9 +49,8 @@ class DataPlane:
             near, early = client.detach()
             far, greeting = target.detach()
             link = Link(near, far, on_end, early=early, greeting=greeting, needs_bytes=needs_bytes)
-            carriage = Carriage("splice", link)
             self.splice().add(link)
-            return carriage
+            return link
         counters = Counters()
 
         async def run() -> None:

@@ -4,12 +4,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from relay.admission import Admission, Admitted
+from relay.admission import Admission
 from relay.answering import Answering
 from relay.connect_tunnel import Tunnel
 from relay.failure import RelayError
 from relay.gatekeeper import Gatekeeper
-from relay.outcomes import Asking, Outcomes
+from relay.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from relay.takeover import RawServer
@@ -25,6 +25,8 @@ class ProxyDesk:
         self._outcomes = outcomes
         self._answering = answering
         self._server = server
+        self.opening = answering.begins
+        self.times_dials = outcomes.metrics is not None
         self._admission = Admission(keeper.access, answering.dialler)
 
     def admission(self) -> Admission | None:
@@ -34,11 +36,6 @@ class ProxyDesk:
         if self._admission.access is not self._keeper.access:
             self._admission = Admission(self._keeper.access, self._answering.dialler)
         return self._admission
-
-    def opening(self, client: str, to: Admitted, began_seconds: float) -> Tunnel:
-        """A tunnel is being dialled."""
-        asking = Asking(client, "CONNECT", to.name, began_seconds=began_seconds)
-        return self._answering.opening(asking, to.target)
 
     def was_silent(self) -> None:
         """A client was closed that sent nothing."""

@@ -17,31 +17,37 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from relay.admission import Admission, Admitted
-from relay.connect_tunnel import Tunnel, named
+from relay.connect_tunnel import Tunnel
 from relay.deadlines import Deadlines
 from relay.dial import lean_socket, reset_socket
 from relay.failure import RelayError, Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
+from relay.passage import Passage, Silent
 from relay.pump_end import TunnelEnd
 from relay.splice import IS_AVAILABLE, SplicePlane
 from relay.vanished import is_dead
 
 # A head, and seldom more: a larger buffer costs time for each connection.
 _READ_BYTES = 4096
+# More of them in one go would let those that are in wait.
+_ACCEPT_AT_ONCE = 16
 _REST_BYTES = 262_144 - _READ_BYTES
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
 
 
 class Desk(Protocol):
-    """Who decides and writes down: the proxy."""
+    """Who decides and writes down: the proxy. times_dials: whether it wants to be told by `opened`."""
+
+    times_dials: bool
 
     def admission(self) -> Admission | None:
         """Which targets may be reached; None: somebody else must look closer."""
 
     def was_silent(self) -> None: ...
 
-    def opening(self, client: str, to: Admitted, began_seconds: float) -> Tunnel:
-        """A tunnel is being dialled."""
+    def opening(self, passage: Passage) -> None:
+        """A tunnel is being dialled: give it its `on_end`."""
 
     def opened(self, tunnel: Tunnel) -> None: ...
 
@@ -52,46 +58,29 @@ class Desk(Protocol):
         """Take a connection that sent `data`, and answer it."""
 
 
-class _Guest:
-    """A connection that has sent nothing yet, or whose target is being dialled."""
-
-    __slots__ = ("client", "early", "flags", "is_watched", "lane", "peer", "target", "tunnel", "turn")
-
-    def __init__(self, lane: "ExpressLane", client: int, peer: tuple[str, int]) -> None:
-        self.lane = lane
-        self.client = client
-        self.peer = peer
-        self.flags = 0
-        self.early = b""
-        self.is_watched = False
-        self.target: socket.SocketType | None = None
-        self.tunnel: Tunnel | None = None
-        self.turn = -1
-
-    def woke(self, descriptor: int, flags: int) -> None:
-        """An event of either side."""
-        if self.tunnel is None:
-            self.lane.spoke(self, flags)
-        elif descriptor != self.client:
-            self.lane.dialled(self, flags)
-        else:
-            self.flags |= flags
-            if flags & _BROKEN and _has_gone(self.client):
-                self.lane.client_left(self)
-
-
 class _Listening:
     """One listener of a lane."""
 
     def __init__(self, lane: "ExpressLane", listener: socket.socket) -> None:
         self.descriptor = listener.fileno()
         # socket.accept makes a socket object each time, which takes longer than all that a lane does with it
-        self.accept = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
+        self._accept = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         self._lane = lane
 
     def woke(self, descriptor: int, flags: int) -> None:
-        """Somebody has come: one for each event, so that those who are there have their turn."""
-        self._lane.accept(self)
+        """Somebody has come, and perhaps others too."""
+        lane, accept = self._lane, self._accept
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                client, peer = accept()
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                continue
+            except OSError:
+                lane.pause()
+                return
+            lane.let_in(client, peer)
 
 
 class ExpressLane:
@@ -107,8 +96,10 @@ class ExpressLane:
         self._plane = plane
         self._listeners = [_Listening(self, listener) for listener in listeners]
         self._desk = desk
-        self._silent = Deadlines[_Guest](silence_seconds, self._too_silent)
-        self._dialling = Deadlines[_Guest](connect_seconds, self._too_late)
+        self._silent = Deadlines[Silent](silence_seconds, self._too_silent)
+        self._dialling = Deadlines[Passage](connect_seconds, self._too_late)
+        self._admission: Admission | None = None
+        self._asked_in_turn = -1
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
 
@@ -124,70 +115,67 @@ class ExpressLane:
 
     def end_silent(self) -> None:
         """Close the connections that have sent nothing yet."""
-        for guest in list(self._silent.waiting):
-            self._silent.remove(guest)
-            self._close_silent(guest)
+        for silent in list(self._silent.waiting):
+            self._silent.remove(silent)
+            self._close_silent(silent)
 
     def close(self) -> None:
         """Accept no more, and reset whatever is on its way to be a tunnel."""
         self.accept_no_more()
-        for guest in [*self._silent.waiting, *self._dialling.waiting]:
-            reset_socket(self._release(guest))
-            if guest.tunnel is not None:
-                self._drop_target(guest)
-                guest.tunnel.on_end(guest.tunnel)
+        for silent in self._silent.waiting:
+            reset_socket(self._release(silent.client))
+        for passage in list(self._dialling.waiting):
+            reset_socket(self._release(passage.descriptor))
+            self._drop_way_out(passage)
+            passage.on_end(passage)
         self._silent.close()
         self._dialling.close()
 
-    def accept(self, listening: _Listening) -> None:
-        """Let one connection in."""
-        try:
-            client, peer = listening.accept()
-        except (BlockingIOError, ConnectionError):
-            return
-        except OSError:
-            # Out of descriptors: connections wait in the queue until some are free again
-            self._listen_no_more()
-            self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
-            return
+    def pause(self) -> None:
+        """Out of descriptors: connections wait in the queue until some are free again."""
+        self._listen_no_more()
+        self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
+
+    def let_in(self, client: int, peer: tuple[str, int]) -> None:
+        """Take a connection that was accepted."""
         os.set_blocking(client, False)
-        guest = _Guest(self, client, peer)
         try:
             # Often there by now: the event that would say so is spared
             data = os.read(client, _READ_BYTES)
         except BlockingIOError:
-            self._silent.add(guest)
-            self._watch(guest)
+            silent = Silent(self, client, peer)
+            self._silent.add(silent)
+            self._plane.watch(client, silent)
         except OSError:
             os.close(client)
         else:
-            self._came(guest, data)
+            self._came(client, peer, data)
 
-    def spoke(self, guest: _Guest, flags: int) -> None:
+    def spoke(self, silent: Silent, flags: int) -> None:
         """A silent one has sent something, or has ended."""
         try:
-            data = os.read(guest.client, _READ_BYTES)
+            data = os.read(silent.client, _READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if len(data) == _READ_BYTES or flags & select.EPOLLRDHUP:
-            # More may be there, of which no event will tell; what comes behind a short read is a new edge
-            guest.flags = flags
-        self._silent.remove(guest)
-        self._came(guest, data)
+        self._silent.remove(silent)
+        # More may be there, of which no event will tell; what comes behind a short read is a new edge
+        is_more = len(data) == _READ_BYTES or flags & select.EPOLLRDHUP
+        self._came(silent.client, silent.peer, data, flags if is_more else 0)
 
-    def _came(self, guest: _Guest, data: bytes) -> None:
-        """The first bytes of a client, or b"" for its end."""
-        admission = self._desk.admission()
+    def _came(self, client: int, peer: tuple[str, int], data: bytes, flags: int | None = None) -> None:
+        """The first bytes of a client, or b"" for its end. Args: flags: None when it is not watched yet."""
+        if self._asked_in_turn != self._plane.turn:
+            # Nothing that decides changes within one
+            self._admission, self._asked_in_turn = self._desk.admission(), self._plane.turn
+        admission = self._admission
         if admission is not None:
             to = admission.heads.get(data) or admission.admit(data)
             if to is not None:
-                guest.early = data[to.size :]
-                self._watch(guest)
-                self._dial(guest, to)
+                self._dial(client, peer, to, data[to.size :], flags)
                 return
-        sock = self._release(guest)
+        sock = self._release(client)
         if not data:
             sock.close()
             return
@@ -197,101 +185,113 @@ class ExpressLane:
                 data += sock.recv(_REST_BYTES)
         self._desk.hand_over(sock, data)
 
-    def _dial(self, guest: _Guest, to: Admitted) -> None:
-        now = time.monotonic()
-        guest.tunnel = self._desk.opening(named(guest.peer), to, now)
-        self._dialling.add(guest, now)
+    def _dial(
+        self, client: int, peer: tuple[str, int], to: Admitted, early: bytes, flags: int | None
+    ) -> None:
+        passage = Passage(self, client, peer, to, time.monotonic(), early, flags)
+        self._desk.opening(passage)
         family, address = to.address
         try:
-            guest.target = target = lean_socket(family)
-            code = target.connect_ex(address)
+            passage.way_out = way_out = lean_socket(family)
+            code = way_out.connect_ex(address)
+            if code == errno.EINPROGRESS and to.is_near:
+                # Most often it stands when the call returns, which the next one says (connect(2))
+                code = way_out.connect_ex(address)
         except OSError as error:
-            self._fail(guest, error)
+            self._fail(passage, error)
             return
-        if code not in (0, errno.EINPROGRESS):
-            self._fail(guest, OSError(code, os.strerror(code)))
-            return
-        guest.turn = self._plane.turn
-        self._plane.watch(target.fileno(), guest)
+        if not code:
+            self._open(passage, way_out, None)
+        elif code in _UNDER_WAY:
+            self._wait_for(passage, way_out)
+        else:
+            self._fail(passage, OSError(code, os.strerror(code)))
 
-    def dialled(self, guest: _Guest, flags: int) -> None:
+    def _wait_for(self, passage: Passage, way_out: socket.SocketType) -> None:
+        self._dialling.add(passage, passage.began_seconds)
+        if passage.flags is None:
+            self._plane.watch(passage.descriptor, passage)
+            passage.flags = 0
+        else:
+            self._plane.watch_instead(passage.descriptor, passage)
+        passage.turn = self._plane.turn
+        self._plane.watch(way_out.fileno(), passage)
+
+    def dialled(self, passage: Passage, flags: int) -> None:
         """The target's socket has something to say."""
-        target, tunnel = guest.target, guest.tunnel
-        assert target is not None
-        assert tunnel is not None
-        if guest.turn == self._plane.turn:
+        way_out = passage.way_out
+        assert way_out is not None
+        if passage.turn == self._plane.turn:
             # Meant for an earlier socket of this number
             return
-        code = target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if flags & _BROKEN else 0
-        if code:
-            self._fail(guest, OSError(code, os.strerror(code)))
+        if flags & _BROKEN and (code := way_out.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            self._fail(passage, OSError(code, os.strerror(code)))
             return
-        here = target.getsockname()
-        if here[1] == tunnel.target.port and here == _peer_of(target):
+        self._open(passage, way_out, flags)
+
+    def _open(self, passage: Passage, way_out: socket.SocketType, flags: int | None) -> None:
+        passage.own_end = here = way_out.getsockname()
+        if here[1] == passage.target.port and here == _peer_of(way_out):
             # TCP lets a socket that happens to get the port it dials connect to itself (RFC 9293 section 3.5)
-            self._fail(guest, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
+            self._fail(passage, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
             return
         try:
-            os.write(guest.client, tunnel.established)
+            os.write(passage.descriptor, passage.established)
         except OSError:
-            self.client_left(guest)
+            self._client_left(passage)
             return
-        self._dialling.remove(guest)
-        self._desk.opened(tunnel)
-        tunnel.adopt(self._plane, guest.client, target, guest.early, (guest.flags, flags), here)
+        self._dialling.waiting.pop(passage, None)
+        if self._desk.times_dials:
+            self._desk.opened(passage)
+        passage.adopt(self._plane, flags)
 
-    def client_left(self, guest: _Guest) -> None:
-        """The client has gone while its target was dialled."""
-        assert guest.tunnel is not None
-        self._dialling.remove(guest)
-        self._drop_target(guest)
-        reset_socket(self._release(guest))
-        guest.tunnel.ended = str(TunnelEnd.CLIENT_RESET)
-        guest.tunnel.on_end(guest.tunnel)
+    def stirred(self, passage: Passage) -> None:
+        """The client of one that is dialled has perhaps gone."""
+        if _has_gone(passage.descriptor):
+            self._client_left(passage)
 
-    def _fail(self, guest: _Guest, error: OSError) -> None:
-        assert guest.tunnel is not None
-        self._dialling.remove(guest)
-        self._drop_target(guest)
-        raised = classify(error, Stage.CONNECT, str(guest.tunnel.target))
-        self._desk.could_not_open(guest.tunnel, self._release(guest), raised)
+    def _client_left(self, passage: Passage) -> None:
+        self._dialling.remove(passage)
+        self._drop_way_out(passage)
+        reset_socket(self._release(passage.descriptor))
+        passage.ended = str(TunnelEnd.CLIENT_RESET)
+        passage.on_end(passage)
 
-    def _watch(self, guest: _Guest) -> None:
-        if not guest.is_watched:
-            guest.is_watched = True
-            self._plane.watch(guest.client, guest)
+    def _fail(self, passage: Passage, error: OSError) -> None:
+        self._dialling.remove(passage)
+        self._drop_way_out(passage)
+        raised = classify(error, Stage.CONNECT, str(passage.target))
+        self._desk.could_not_open(passage, self._release(passage.descriptor), raised)
 
-    def _release(self, guest: _Guest) -> socket.socket:
+    def _release(self, client: int) -> socket.socket:
         """The client's socket, for somebody else."""
-        if guest.is_watched:
-            self._plane.unwatch(guest.client)
-        sock = socket.socket(fileno=guest.client)
+        self._plane.unwatch(client)
+        sock = socket.socket(fileno=client)
         sock.setblocking(False)
         return sock
 
-    def _drop_target(self, guest: _Guest) -> None:
-        if guest.target is not None:
-            self._plane.unwatch(guest.target.fileno())
-            reset_socket(guest.target)
+    def _drop_way_out(self, passage: Passage) -> None:
+        if passage.way_out is not None:
+            self._plane.unwatch(passage.way_out.fileno())
+            reset_socket(passage.way_out)
 
-    def _too_silent(self, guest: _Guest) -> None:
+    def _too_silent(self, silent: Silent) -> None:
         try:
             # A loop that was busy for long hears of the time before it hears of the bytes
-            data = os.read(guest.client, _READ_BYTES)
+            data = os.read(silent.client, _READ_BYTES)
         except OSError:
             data = b""
         if data:
-            guest.flags = select.EPOLLIN
-            self._came(guest, data)
+            self._came(silent.client, silent.peer, data, select.EPOLLIN)
         else:
-            self._close_silent(guest)
+            self._close_silent(silent)
 
-    def _close_silent(self, guest: _Guest) -> None:
+    def _close_silent(self, silent: Silent) -> None:
         self._desk.was_silent()
-        self._release(guest).close()
+        self._release(silent.client).close()
 
-    def _too_late(self, guest: _Guest) -> None:
-        self._fail(guest, TimeoutError())
+    def _too_late(self, passage: Passage) -> None:
+        self._fail(passage, TimeoutError())
 
     def _listen(self) -> None:
         self._pause = None

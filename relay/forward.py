@@ -12,6 +12,7 @@ from typing import Self
 from relay.data_plane import Carriage, DataPlane
 from relay.dial import reset_socket
 from relay.failure import Failure, Reason, RelayError, Stage
+from relay.link import Link
 from relay.listening import bound_endpoint, listen_on
 from relay.pump_end import Counters, TunnelEnd
 from relay.recorded_stream import RecordedStream
@@ -30,7 +31,7 @@ class Carried:
     peer: str
     began_seconds: float
     route: Route
-    carriage: Carriage | None = None
+    carriage: Carriage | Link | None = None
     ended: str = ""
     failure: Failure | None = None
     seconds: float = 0.0

@@ -130,15 +130,25 @@ class Door:
 
     def take_tunnel(self, peer: str) -> None:
         """A connection has become a tunnel; it is counted as a connection as well."""
-        self.take(peer)
+        host = peer.rpartition(":")[0]
+        client = client_of(peer) if ":" in host else host
+        self.connections += 1
         self.tunnels += 1
-        _more(self._tunnels_by_client, client_of(peer))
+        self._by_client[client] = self._by_client.get(client, 0) + 1
+        self._tunnels_by_client[client] = self._tunnels_by_client.get(client, 0) + 1
 
     def give_back_tunnel(self, peer: str) -> None:
         """It has ended."""
-        self.give_back(peer)
+        host = peer.rpartition(":")[0]
+        client = client_of(peer) if ":" in host else host
+        self.connections -= 1
         self.tunnels -= 1
-        _less(self._tunnels_by_client, client_of(peer))
+        for counts in (self._by_client, self._tunnels_by_client):
+            left = counts[client] - 1
+            if left:
+                counts[client] = left
+            else:
+                del counts[client]
 
 
 def _more(counts: dict[str, int], client: str) -> None:

@@ -66,37 +66,6 @@ class Half:
             return None
         return size
 
-    def is_idle(self) -> bool:
-        """Whether nothing is on its way, and nothing but messages is expected."""
-        return not (
-            self.pending or self.held or self.is_bursting or self.is_queued or self.is_done or self.is_ending
-        )
-
-    def pass_message(self) -> bool:
-        """Hand on what has come, when it is one small message and its sink takes it; True when that is all.
-
-        Only when nothing is pending or held, and no burst is under way. False: `read` and `write` go on from
-        here. Raises: OSError when the source was reset.
-        """
-        try:
-            data = os.read(self.source, READ_BYTES)
-        except BlockingIOError:
-            return True
-        size = len(data)
-        if 0 < size < READ_BYTES:
-            try:
-                written = os.write(self.sink, data)
-            except OSError:
-                written = 0
-            self.count += written
-            if written == size:
-                return True
-            data = data[written:]
-        self.pending = data
-        self.source_ended = size == 0
-        self.is_bursting = size == READ_BYTES
-        return False
-
     def _splice_in(self, pipes: PipePool) -> int | None:
         if self.pipe is None:
             self.pipe = pipes.take()
@@ -153,6 +122,7 @@ class Link:
           is_young: nothing is set yet that notices a target that vanishes: see relay.vanished.
     """
 
+    path = "splice"
     __slots__ = (
         "_client", "broken", "down", "first_end", "is_over", "is_young", "needs_bytes", "on_end", "target",
         "up",
@@ -196,6 +166,12 @@ class Link:
         else:
             self._client.close()
         self.target.close()
+
+    def come_apart(self) -> None:
+        """It is over, and nobody looks at it again but at its counters: leave no cycles to be collected."""
+        for half in (self.up, self.down):
+            del half.link, half.other
+        del self.on_end
 
     @property
     def counters(self) -> Counters:

@@ -43,6 +43,7 @@ class Outcomes:
     def __init__(self, log: Log | None, metrics: Metrics | None, *, has_details: bool = False) -> None:
         self.log = log
         self.metrics = metrics
+        self.is_off = log is None and metrics is None
         self.has_details = has_details
 
     def asking(self, request: ClientRequest) -> Asking:

@@ -142,8 +142,8 @@ class ConnectProxy:
         return self.endpoints[0]
 
     @property
-    def tunnels(self) -> Mapping[Tunnel, Asking]:
-        """Those that are open or being opened, and who asked for them."""
+    def tunnels(self) -> Mapping[Tunnel, Asking | None]:
+        """Those that are open or being opened; and who asked, where more is known than the tunnel says."""
         return self._answering.tunnels
 
     @property

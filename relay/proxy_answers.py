@@ -21,7 +21,7 @@ def tunnels_of(proxy: ConnectProxy) -> list[dict[str, Any]]:
         {
             "client": tunnel.client,
             "target": str(tunnel.target),
-            "user": asking.user,
+            "user": asking.user if asking is not None else None,
             "seconds": round(now - tunnel.began_seconds, 3),
             "status": tunnel.status,
             "bytes_up": tunnel.counters.up,

@@ -20,7 +20,7 @@ from collections import deque
 from typing import Protocol
 
 from relay.dial import reset_socket
-from relay.link import Half, Link
+from relay.link import READ_BYTES, Half, Link
 from relay.pipes import PipePool
 from relay.pump_end import TunnelEnd
 from relay.resetting import DELIVERY_SECONDS, DeliverThenReset
@@ -36,7 +36,6 @@ YOUNG_SECONDS = 15.0
 
 if IS_AVAILABLE:
     _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-    _MESSAGE = select.EPOLLIN | select.EPOLLOUT
     _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
     _ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
     _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
@@ -68,11 +67,11 @@ class SplicePlane:
     def __len__(self) -> int:
         return len(self._links)
 
-    def add(self, link: Link, seen: tuple[int, int] | None = None) -> None:
+    def add(self, link: Link, seen: tuple[int | None, int | None] = (None, None)) -> None:
         """Carry bytes between the two connected, non-blocking sockets of a link, ours to close from now on.
 
-        Args: seen: for sockets that are watched already: flags of client and target that were reported and
-              not acted upon.
+        Args: seen: flags of client and target that were reported and not acted upon, where a socket is
+              watched already; None where it is not.
         """
         self._links.add(link)
         if link.is_young and self._growing_up is None:
@@ -80,16 +79,20 @@ class SplicePlane:
         up, down = link.up, link.down
         self._table[up.source] = up
         self._table[down.source] = down
-        if seen is None:
-            # This reports what the sockets have; only what was read before needs a push
+        of_client, of_target = seen
+        if of_client is None:
+            # This reports what the socket has; only what was read before needs a push
             self._epoll.register(up.source, _EVENTS)
+            of_client = 0
+        if of_target is None:
             self._epoll.register(down.source, _EVENTS)
-            seen = (0, 0)
-        for half, flags in ((up, seen[0]), (down, seen[1])):
-            if flags & _ENDING:
-                half.is_ending = True
-            if (half.pending or flags & _READABLE) and not link.is_over:
-                self._run(half)
+            of_target = 0
+        if of_client & _READABLE or up.pending:
+            up.is_ending = bool(of_client & _ENDING)
+            self._run(up)
+        if (of_target & _READABLE or down.pending) and not link.is_over:
+            down.is_ending = bool(of_target & _ENDING)
+            self._run(down)
         if self._queue:
             self._poller.schedule()
 
@@ -100,6 +103,10 @@ class SplicePlane:
         """
         self._table[descriptor] = watcher
         self._epoll.register(descriptor, events)
+
+    def watch_instead(self, descriptor: int, watcher: Watcher) -> None:
+        """Tell another one from now on."""
+        self._table[descriptor] = watcher
 
     def unwatch(self, descriptor: int) -> None:
         """Undo `watch`, if it was called; before the descriptor is closed."""
@@ -141,16 +148,45 @@ class SplicePlane:
             if half is not None:
                 half.woke(descriptor, flags)
             return
-        if flags == _MESSAGE and half.is_idle() and not (half.other.pending or half.other.held):
-            try:
-                if not half.pass_message():
-                    self._run(half)
-            except OSError:
-                self._reset(half)
+        other = half.other
+        if (
+            flags & select.EPOLLERR or half.pending or half.held or other.pending or other.held
+            or half.is_bursting or half.is_queued or half.is_ending or half.is_done
+        ):  # fmt: skip
+            self._wake_both(half, flags)
+        elif flags & _READABLE:
+            self._pass_message(half, flags)
+
+    def _pass_message(self, half: Half, flags: int) -> None:
+        """Nothing is under way, either way: hand on one message, or the end, as most events are about."""
+        try:
+            data = os.read(half.source, READ_BYTES)
+        except BlockingIOError:
             return
-        self._wake_both(half, flags)
+        except OSError:
+            self._reset(half)
+            return
+        size = len(data)
+        if not size:
+            half.source_ended = True
+            self._pass_on_end(half)
+            return
+        if size < READ_BYTES:
+            try:
+                written = os.write(half.sink, data)
+            except OSError:
+                written = 0
+            half.count += written
+            if written == size and not flags & _ENDING:
+                return
+            data = data[written:]
+        half.pending = data
+        half.is_bursting = size == READ_BYTES
+        half.is_ending = bool(flags & _ENDING)
+        self._run(half)
 
     def _wake_both(self, half: Half, flags: int) -> None:
+        link, other = half.link, half.other
         if flags & _READABLE:
             if flags & _ENDING:
                 half.is_ending = True
@@ -158,9 +194,8 @@ class SplicePlane:
                 self._enqueue(half)
             elif not half.is_queued:
                 self._run(half)
-        if half.link.is_over:
+        if link.is_over:
             return
-        other = half.other
         # Only a half that waits for its sink has anything to do
         if flags & _WRITABLE and (other.pending or other.held):
             self._enqueue(other)
@@ -224,7 +259,8 @@ class SplicePlane:
         """The source has said its last word and all of it is handed on."""
         link, other = half.link, half.other
         half.is_done = True
-        half.release(self.pipes)
+        if half.pipe is not None:
+            half.release(self.pipes)
         if link.broken is other:
             # The source was reset earlier, when we wrote to it; the error was spent there
             self._reset(half)
@@ -274,6 +310,7 @@ class SplicePlane:
             self._resets.pop(link, None)
             self._links.discard(link)
             link.on_end(how)
+            link.come_apart()
 
         reset = DeliverThenReset(owed, done)
         if link in self._links:
@@ -288,6 +325,7 @@ class SplicePlane:
             link.close()
         self._links.discard(link)
         link.on_end(end)
+        link.come_apart()
 
     def _forget(self, link: Link) -> None:
         """Take both sockets out of the tables, and give pipes back; closing takes them out of the epoll."""
@@ -295,7 +333,8 @@ class SplicePlane:
             return
         link.is_over = True
         for half in (link.up, link.down):
-            half.is_done = True
-            half.pending = b""
-            half.release(self.pipes)
+            if not half.is_done:
+                half.is_done = True
+                half.pending = b""
+                half.release(self.pipes)
             self._table.pop(half.source, None)

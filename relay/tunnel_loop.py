@@ -133,7 +133,7 @@ class TunnelSelector(selectors.BaseSelector):
         # epoll.poll rounds up to milliseconds itself, so a timer is due when it returns; -1 is for ever
         wait_seconds = -1.0 if timeout is None else max(timeout, 0.0)
         self.is_asked = False
-        if wake is not None and not self._carry_on():
+        if wake is not None and (not self._carry_on() or self.is_asked):
             wait_seconds = 0.0
         while True:
             for descriptor, flags in poll(wait_seconds, MAX_EVENTS):
@@ -142,7 +142,7 @@ class TunnelSelector(selectors.BaseSelector):
                     ready.append((key, _events(flags) & key.events))
                 elif wake is not None:
                     wake(descriptor, flags)
-            if ready or self.is_asked or wake is None or not self._carry_on():
+            if ready or self.is_asked or wake is None or not self._carry_on() or self.is_asked:
                 return ready
             wait_seconds = -1.0
             if timeout is not None:

@@ -43,13 +43,13 @@ LAYERS = (
     # One request of the proxy, from its head to its reply.
     {"access_rule", "fields", "persona_plain", "places", "probe_request", "profile_listeners",
      "request_body", "walk", "workers"},
-    {"access", "blocking", "express", "reply_head", "request_gate", "tunnel", "upstream"},
+    {"access", "blocking", "reply_head", "request_gate", "tunnel", "upstream"},
     {"blocking_framework_client", "check", "client_request", "dialler", "forward",
      "framework_client", "http2_side", "persona_gate", "ping", "plain_port", "replay"},
     {"admission", "checks", "login_gate", "login_steps", "outbound", "outcomes", "pac_page", "persona_way",
      "profile_access", "takeover"},
-    {"exchange", "gatekeeper", "profile_login", "profile_upstreams", "survey"},
-    {"absolute_form", "doorman", "profile", "suite_run"},
+    {"exchange", "gatekeeper", "passage", "profile_login", "profile_upstreams", "survey"},
+    {"absolute_form", "doorman", "express", "profile", "suite_run"},
     {"answering", "reception"},
     # What a command starts.
     {"desk", "front", "http2_door"},
