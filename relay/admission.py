@@ -23,6 +23,9 @@ _USUAL = re.compile(
 )
 
 
+_Target = tuple[Endpoint, str, Address, bool]
+
+
 class Admitted(NamedTuple):
     """Where a request leads.
 
@@ -31,6 +34,7 @@ class Admitted(NamedTuple):
     """
 
     target: Endpoint
+    name: str
     address: Address
     is_near: bool
     size: int
@@ -46,7 +50,7 @@ class Admission:
         self.access = access
         self.heads: dict[bytes, Admitted] = {}
         self._dialler = dialler
-        self._targets: dict[bytes, tuple[Endpoint, Address, bool]] = {}
+        self._targets: dict[bytes, _Target] = {}
 
     def admit(self, data: bytes) -> Admitted | None:
         """Where a CONNECT to an address, in the form that all usual clients send, leads.
@@ -72,7 +76,7 @@ class Admission:
             self.heads[data] = admitted
         return admitted
 
-    def _look_closer(self, authority: bytes) -> tuple[Endpoint, Address, bool] | None:
+    def _look_closer(self, authority: bytes) -> _Target | None:
         try:
             target = read_authority(authority.decode("ascii"))
             addresses = literal_addresses(target.host, target.port)
@@ -81,4 +85,4 @@ class Admission:
             self._dialler.check(addresses[0], target)
         except (ValueError, Refused):
             return None
-        return target, addresses[0], ipaddress.ip_address(target.host).is_loopback
+        return target, str(target), addresses[0], ipaddress.ip_address(target.host).is_loopback

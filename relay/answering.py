@@ -196,16 +196,8 @@ class Answering:
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         asking = self.tunnels.pop(tunnel)
         self._keeper.door.give_back_tunnel(tunnel.client)
-        if self._outcomes.is_off:
-            return
-        counters = tunnel.counters
-        if asking is None:
-            began = tunnel.began_seconds
-            asking = Asking(tunnel.client, "CONNECT", str(tunnel.target), began_seconds=began)
-        self._outcomes.ended(
-            asking, tunnel.status, tunnel.ended, counters.up, counters.down,
-            refusal=tunnel.refusal, way=tunnel.way if self._outcomes.log is not None else {},
-        )  # fmt: skip
+        if not self._outcomes.is_off:
+            self._outcomes.tunnel_ended(tunnel, asking)
 
     async def _forward(self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None) -> bool:
         done = Forwarded()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from relay.link import Link
 from relay.pump import pump
 from relay.pump_end import Counters, TunnelEnd
-from relay.splice import IS_AVAILABLE, SplicePlane
+from relay.splice import SplicePlane
 from relay.stream import SocketStream, Stream
+from relay.watching import IS_AVAILABLE
 
 OnEnd = Callable[[TunnelEnd], None]
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from relay.admission import Admission, Admitted
+from relay.arrivals import Arrivals, has_gone, peer_of
 from relay.connect_tunnel import Tunnel
 from relay.deadlines import Deadlines
 from relay.dial import lean_socket, reset_socket
@@ -24,13 +25,11 @@ from relay.failure import RelayError, Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
 from relay.passage import Passage, Silent
 from relay.pump_end import TunnelEnd
-from relay.splice import IS_AVAILABLE, SplicePlane
-from relay.vanished import is_dead
+from relay.splice import SplicePlane
+from relay.watching import EVENTS, EVENTS_AND_ROOM, IS_AVAILABLE
 
 # A head, and seldom more: a larger buffer costs time for each connection.
 _READ_BYTES = 4096
-# More of them in one go would let those that are in wait.
-_ACCEPT_AT_ONCE = 16
 _REST_BYTES = 262_144 - _READ_BYTES
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
@@ -58,31 +57,6 @@ class Desk(Protocol):
         """Take a connection that sent `data`, and answer it."""
 
 
-class _Listening:
-    """One listener of a lane."""
-
-    def __init__(self, lane: "ExpressLane", listener: socket.socket) -> None:
-        self.descriptor = listener.fileno()
-        # socket.accept makes a socket object each time, which takes longer than all that a lane does with it
-        self._accept = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
-        self._lane = lane
-
-    def woke(self, descriptor: int, flags: int) -> None:
-        """Somebody has come, and perhaps others too."""
-        lane, accept = self._lane, self._accept
-        for _ in range(_ACCEPT_AT_ONCE):
-            try:
-                client, peer = accept()
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                continue
-            except OSError:
-                lane.pause()
-                return
-            lane.let_in(client, peer)
-
-
 class ExpressLane:
     """Accepts from `listeners` (non-blocking), which stay the caller's to close.
 
@@ -94,7 +68,8 @@ class ExpressLane:
         silence_seconds: float, connect_seconds: float,
     ) -> None:  # fmt: skip
         self._plane = plane
-        self._listeners = [_Listening(self, listener) for listener in listeners]
+        self._watching = plane.watching
+        self._listeners = [Arrivals(self, listener) for listener in listeners]
         self._desk = desk
         self._silent = Deadlines[Silent](silence_seconds, self._too_silent)
         self._dialling = Deadlines[Passage](connect_seconds, self._too_late)
@@ -145,7 +120,7 @@ class ExpressLane:
         except BlockingIOError:
             silent = Silent(self, client, peer)
             self._silent.add(silent)
-            self._plane.watch(client, silent)
+            self._watching.watch(client, silent, EVENTS)
         except OSError:
             os.close(client)
         else:
@@ -210,12 +185,12 @@ class ExpressLane:
     def _wait_for(self, passage: Passage, way_out: socket.SocketType) -> None:
         self._dialling.add(passage, passage.began_seconds)
         if passage.flags is None:
-            self._plane.watch(passage.descriptor, passage)
+            self._watching.watch(passage.descriptor, passage, EVENTS)
             passage.flags = 0
         else:
-            self._plane.watch_instead(passage.descriptor, passage)
+            self._watching.table[passage.descriptor] = passage
         passage.turn = self._plane.turn
-        self._plane.watch(way_out.fileno(), passage)
+        self._watching.watch(way_out.fileno(), passage, EVENTS_AND_ROOM)
 
     def dialled(self, passage: Passage, flags: int) -> None:
         """The target's socket has something to say."""
@@ -231,7 +206,7 @@ class ExpressLane:
 
     def _open(self, passage: Passage, way_out: socket.SocketType, flags: int | None) -> None:
         passage.own_end = here = way_out.getsockname()
-        if here[1] == passage.target.port and here == _peer_of(way_out):
+        if here[1] == passage.target.port and here == peer_of(way_out):
             # TCP lets a socket that happens to get the port it dials connect to itself (RFC 9293 section 3.5)
             self._fail(passage, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
             return
@@ -247,7 +222,7 @@ class ExpressLane:
 
     def stirred(self, passage: Passage) -> None:
         """The client of one that is dialled has perhaps gone."""
-        if _has_gone(passage.descriptor):
+        if has_gone(passage.descriptor):
             self._client_left(passage)
 
     def _client_left(self, passage: Passage) -> None:
@@ -265,14 +240,14 @@ class ExpressLane:
 
     def _release(self, client: int) -> socket.socket:
         """The client's socket, for somebody else."""
-        self._plane.unwatch(client)
+        self._watching.unwatch(client)
         sock = socket.socket(fileno=client)
         sock.setblocking(False)
         return sock
 
     def _drop_way_out(self, passage: Passage) -> None:
         if passage.way_out is not None:
-            self._plane.unwatch(passage.way_out.fileno())
+            self._watching.unwatch(passage.way_out.fileno())
             reset_socket(passage.way_out)
 
     def _too_silent(self, silent: Silent) -> None:
@@ -296,23 +271,8 @@ class ExpressLane:
     def _listen(self) -> None:
         self._pause = None
         for listening in self._listeners:
-            self._plane.watch(listening.descriptor, listening, select.EPOLLIN)
+            self._watching.watch(listening.descriptor, listening, select.EPOLLIN)
 
     def _listen_no_more(self) -> None:
         for listening in self._listeners:
-            self._plane.unwatch(listening.descriptor)
-
-
-def _peer_of(sock: socket.SocketType) -> tuple[str, int] | None:
-    with contextlib.suppress(OSError):
-        peer: tuple[str, int] = sock.getpeername()
-        return peer
-    return None
-
-
-def _has_gone(client: int) -> bool:
-    sock = socket.SocketType(fileno=client)
-    try:
-        return is_dead(sock)
-    finally:
-        sock.detach()
+            self._watching.unwatch(listening.descriptor)

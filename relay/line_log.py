@@ -1,6 +1,7 @@
 """LineLog: lines to a descriptor whose reader may be slow, or gone: what serves must never wait for it."""
 
 import asyncio
+import contextlib
 import os
 import select
 import stat
@@ -45,6 +46,12 @@ class LineLog:
     def write(self, line: str) -> None:
         """Write one line; its end is added here."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
+        if not (self._may_block or self._waiting or self._lost or self._has_failed):
+            # A file takes it at once; what fails is tried again, and told, below
+            with contextlib.suppress(OSError):
+                data = data[os.write(self._fd, data) :]
+            if not data:
+                return
         if self._lost or len(self._waiting) + len(data) > self._limit_bytes:
             self._lost += 1
             return

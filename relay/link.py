@@ -16,12 +16,13 @@ class Half:
     """One direction of a tunnel: from `source` to `sink`, both descriptors.
 
     `pending` and `held` are bytes on their way: in user space, and in the pipe. `is_ending`: an event said
-    that an end may follow what can be read, so a short read is not the last one.
+    that an end may follow what can be read, so a short read is not the last one. `hears_of_room`: events tell
+    when a full sink takes bytes again.
     """
 
     __slots__ = (
-        "burst_bytes", "count", "held", "is_bursting", "is_done", "is_ending", "is_queued", "link", "other",
-        "pending", "pipe", "sink", "source", "source_ended",
+        "burst_bytes", "count", "hears_of_room", "held", "is_bursting", "is_done", "is_ending", "is_queued",
+        "link", "other", "pending", "pipe", "sink", "source", "source_ended",
     )  # fmt: skip
 
     def __init__(self, link: "Link", source: int, sink: int, pending: bytes) -> None:
@@ -38,6 +39,7 @@ class Half:
         self.is_ending = False
         self.is_done = False
         self.is_queued = False
+        self.hears_of_room = False
         # The way back; the link sets it
         self.other = self
 

@@ -1,9 +1,11 @@
 """How a line of the access log is written: JSON, squid's native format, or web servers' combined one."""
 
+import functools
 import json
 import re
+import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 Entry = dict[str, Any]
@@ -20,6 +22,31 @@ def as_json(entry: Entry) -> str:
         f'"{key}": {_value(value)}' for key, value in entry.items()
     ]
     return "{" + ", ".join(values) + "}"
+
+
+def tunnel_as_json(
+    client: str, target: str, up: int, down: int, ended: str, outgoing: str, seconds: float
+) -> str:
+    """As `as_json`, of a tunnel between addresses that nothing more is known of, as most are."""
+    now = time.time()
+    second = int(now)
+    return (
+        f'{{"time": "{_until_second(second)}.{int((now - second) * 1000):03d}+00:00", "client": "{client}", '
+        f'"method": "CONNECT", "target": "{target}", "status": 200, "bytes_up": {up}, "bytes_down": {down}, '
+        f'"ended": "{ended}", "outgoing": "{outgoing}", "path": "splice", "seconds": {seconds:.6f}}}'
+    )
+
+
+def utc_now() -> str:
+    """The time in milliseconds, as RFC 3339 section 5.6 has it."""
+    now = time.time()
+    second = int(now)
+    return f"{_until_second(second)}.{int((now - second) * 1000):03d}+00:00"
+
+
+@functools.lru_cache(maxsize=2)
+def _until_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _value(value: Any) -> str:

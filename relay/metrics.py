@@ -55,6 +55,15 @@ class Metrics:
         self.bytes_up += bytes_up
         self.bytes_down += bytes_down
 
+    def passed(self, how: str, bytes_up: int, bytes_down: int, seconds: float) -> None:
+        """As `ended`, of a tunnel that was open for so long."""
+        self.requests["CONNECT", 200, how] += 1
+        self.bytes_up += bytes_up
+        self.bytes_down += bytes_down
+        tunnels = self.tunnels
+        tunnels.counts[bisect_left(tunnels.bounds, seconds)] += 1
+        tunnels.total += seconds
+
     def snapshot(self) -> Snapshot:
         """All of it, fit for JSON."""
         return {

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from relay.client_request import ClientRequest
+from relay.connect_tunnel import Tunnel
+from relay.log_format import tunnel_as_json, utc_now
 from relay.metrics import Metrics
+from relay.passage import Passage
 from relay.refusal import Refusal
 
+_OPEN = 200
 Entry = dict[str, Any]
 Log = Callable[[Entry], None]
 # What these say of a client that does not come to an end: too slowly, or with too much.
@@ -38,12 +41,19 @@ class Asking:
 
 
 class Outcomes:
-    """Args: log: called with one entry each. has_details: its format wants more than JSON has."""
+    """Args: log: called with one entry each. has_details: its format wants more than JSON has.
+    json_log: called in place of `log` with entries that are JSON already.
+    """
 
-    def __init__(self, log: Log | None, metrics: Metrics | None, *, has_details: bool = False) -> None:
+    def __init__(
+        self, log: Log | None, metrics: Metrics | None, *, has_details: bool = False,
+        json_log: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self.log = log
+        self._json_log = json_log
         self.metrics = metrics
         self.is_off = log is None and metrics is None
+        self._is_terse = log is None or json_log is not None
         self.has_details = has_details
 
     def asking(self, request: ClientRequest) -> Asking:
@@ -61,6 +71,32 @@ class Outcomes:
         if self.metrics is not None:
             self.metrics.cut["silent"] += 1
 
+    def tunnel_ended(self, tunnel: Tunnel, asking: Asking | None) -> None:
+        """A tunnel has ended. Args: asking: None: nobody asked for more than the tunnel says itself."""
+        if self._is_terse and isinstance(tunnel, Passage) and tunnel.status == _OPEN:
+            self._passed(tunnel)
+            return
+        if asking is None:
+            began = tunnel.began_seconds
+            asking = Asking(tunnel.client, "CONNECT", str(tunnel.target), began_seconds=began)
+        counters = tunnel.counters
+        self.ended(
+            asking, tunnel.status, tunnel.ended, counters.up, counters.down,
+            refusal=tunnel.refusal, way=tunnel.way if self.log is not None else {},
+        )  # fmt: skip
+
+    def _passed(self, passage: Passage) -> None:
+        """As `ended`, with less work for what most tunnels are."""
+        seconds = time.monotonic() - passage.began_seconds
+        link, ended = passage.link, passage.ended
+        up, down = link.up.count, link.down.count
+        if self.metrics is not None:
+            self.metrics.passed(ended, up, down, seconds)
+        if self._json_log is not None:
+            self._json_log(
+                tunnel_as_json(passage.client, passage.name, up, down, ended, passage.outgoing, seconds)
+            )
+
     def ended(
         self, asking: Asking, status: int, ended: str, up: int = 0, down: int = 0,
         refusal: Refusal | None = None, way: dict[str, str] | None = None,
@@ -76,7 +112,7 @@ class Outcomes:
         if self.log is None:
             return
         entry: Entry = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": utc_now(),
             "client": asking.client, "method": asking.method, "target": asking.target, "status": status,
             "bytes_up": up, "bytes_down": down, "ended": ended, **(way or {}),
         }  # fmt: skip

@@ -10,7 +10,8 @@ from relay.fault_answer import ESTABLISHED
 from relay.link import Link
 from relay.pump_end import TunnelEnd
 from relay.refusal import Refusal
-from relay.splice import IS_AVAILABLE, SplicePlane
+from relay.splice import SplicePlane
+from relay.watching import IS_AVAILABLE
 
 _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
 
@@ -44,13 +45,14 @@ class Silent:
 
 
 class Passage(Tunnel):
-    """A tunnel on its way.
+    """A tunnel on its way. It has its link when it has a status.
 
-    descriptor: the client's. early: what came behind its head. flags: of its events that were not acted upon;
-    None while it is not watched. turn: of the plane, in which the target was watched first.
+    name: of the target. descriptor: the client's. early: what came behind its head. flags: of its events that
+    were not acted upon; None while it is not watched. turn: of the plane, in which the target was watched
+    first.
     """
 
-    __slots__ = ("descriptor", "early", "flags", "lane", "turn", "way_out")
+    __slots__ = ("descriptor", "early", "flags", "lane", "link", "name", "turn", "way_out")
 
     def __init__(  # in place of the one of Tunnel: a call less
         self, lane: Lane, descriptor: int, peer: tuple[str, int], to: Admitted, began_seconds: float,
@@ -69,6 +71,7 @@ class Passage(Tunnel):
         self.reply = Refusal.reply
         self.lane = lane
         self.descriptor = descriptor
+        self.name = to.name
         self.early = early
         self.flags = flags
         self.turn = -1
@@ -91,7 +94,7 @@ class Passage(Tunnel):
         assert self.way_out is not None
         self.status = 200
         link = Link(self.descriptor, self.way_out, self.carried, early=self.early, is_young=True)
-        self.carriage = link
+        self.carriage = self.link = link
         plane.add(link, (self.flags, flags))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -31,9 +31,9 @@ from relay.persona import Persona
 from relay.persona_gate import PersonaGate
 from relay.reception import Http2, Reception
 from relay.route import Endpoint
-from relay.splice import IS_AVAILABLE
 from relay.stream import Stream
 from relay.takeover import RawServer
+from relay.watching import IS_AVAILABLE
 
 PROXY_PORT = 3128
 # How often a stop with grace looks whether the last tunnel has ended.
@@ -52,6 +52,7 @@ class ConnectProxy:
         via: our name in Via fields (RFC 9110 section 7.6.3); must be unique among proxies in a row.
         log: called with one dict per tunnel or request, when it has ended.
         log_details: whether the dicts also have `reached`, `version`, `referer` and `user-agent`.
+        json_log: called in place of `log` with entries that are JSON already, as most tunnels' are.
         metrics: counted into, if given.
         own: endpoints of ours beside those, which nobody may reach through the proxy either.
         sockets: listen on these, bound already, instead of binding `listen`; ours to close.
@@ -63,8 +64,7 @@ class ConnectProxy:
 
     def __init__(
         self,
-        listen: Sequence[Endpoint] = (Endpoint("127.0.0.1", PROXY_PORT),),
-        *,
+        listen: Sequence[Endpoint] = (Endpoint("127.0.0.1", PROXY_PORT),), *,
         access: Access | None = None,
         limits: Limits | None = None,
         login: Login | None = None,
@@ -76,6 +76,7 @@ class ConnectProxy:
         via: str | None = None,
         log: Log | None = None,
         log_details: bool = False,
+        json_log: Callable[[str], None] | None = None,
         metrics: Metrics | None = None,
         own: Sequence[Endpoint] = (),
         sockets: Sequence[socket.socket] | None = None,
@@ -83,7 +84,7 @@ class ConnectProxy:
         bound: Sequence[Bound] | None = None,
         ways: Ways | None = None,
         pac: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.via = via or f"relay-{secrets.token_hex(4)}"
         self._is_public = any(map(is_public, listen)) or any(one.is_public for one in listeners)
         limits = limits or Limits()
@@ -94,7 +95,7 @@ class ConnectProxy:
             answer_timeout_seconds=answer_timeout_seconds or limits.answer_timeout_seconds,
         )
         self._keeper = Gatekeeper(self._completed(access or Access()), self.limits, login)
-        self._outcomes = Outcomes(log, metrics, has_details=log_details)
+        self._outcomes = Outcomes(log, metrics, has_details=log_details, json_log=json_log)
         if metrics is not None:
             metrics.logins = self._keeper.login_outcomes
         self._front = Front(tuple(listen), sockets, tuple(listeners), bound)

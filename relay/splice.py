@@ -17,7 +17,6 @@ import os
 import select
 import socket
 from collections import deque
-from typing import Protocol
 
 from relay.dial import reset_socket
 from relay.link import READ_BYTES, Half, Link
@@ -25,28 +24,12 @@ from relay.pipes import PipePool
 from relay.pump_end import TunnelEnd
 from relay.resetting import DELIVERY_SECONDS, DeliverThenReset
 from relay.tunnel_loop import attach
-from relay.vanished import is_dead, notice_vanished
-
-IS_AVAILABLE = hasattr(os, "splice") and hasattr(select, "epoll")
+from relay.vanished import is_dead
+from relay.watching import ENDING, EVENTS, EVENTS_AND_ROOM, READABLE, WRITABLE, Watching
+from relay.young_links import YoungLinks
 
 # What a half may carry in one turn before others come to theirs.
 QUANTUM_BYTES = 262_144
-# So long at least, and at most twice, a tunnel goes without keep-alive probes, which cost four calls to set.
-YOUNG_SECONDS = 15.0
-
-if IS_AVAILABLE:
-    _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-    _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-    _ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-    _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-
-
-class Watcher(Protocol):
-    """Who has descriptors in the epoll that are no tunnel's."""
-
-    def woke(self, descriptor: int, flags: int) -> None:
-        """An event (epoll(7)) of a descriptor; all of them are told by any of them."""
-
 
 class SplicePlane:
     """Carries all tunnels of the running loop, in which it must be made; `close` ends them by RST."""
@@ -56,12 +39,13 @@ class SplicePlane:
         self.turn = 0
         self._poller = attach(self._loop, self._wake, self._carry_on)
         self._epoll = self._poller.epoll
-        # Halves by their source
-        self._table: dict[int, Half | Watcher] = {}
+        self.watching = Watching(self._epoll)
+        # Halves by their source, and who else watches
+        self._table = self.watching.table
         self._queue: deque[Half] = deque()
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
-        self._growing_up: asyncio.TimerHandle | None = None
+        self._young = YoungLinks(self._links)
         self.pipes = PipePool()
 
     def __len__(self) -> int:
@@ -74,44 +58,27 @@ class SplicePlane:
               watched already; None where it is not.
         """
         self._links.add(link)
-        if link.is_young and self._growing_up is None:
-            self._growing_up = self._loop.call_later(YOUNG_SECONDS, self._grow_up)
+        if link.is_young and not self._young.are_waited_for:
+            self._young.wait()
         up, down = link.up, link.down
         self._table[up.source] = up
         self._table[down.source] = down
         of_client, of_target = seen
         if of_client is None:
             # This reports what the socket has; only what was read before needs a push
-            self._epoll.register(up.source, _EVENTS)
+            self._epoll.register(up.source, EVENTS)
             of_client = 0
         if of_target is None:
-            self._epoll.register(down.source, _EVENTS)
+            self._epoll.register(down.source, EVENTS)
             of_target = 0
-        if of_client & _READABLE or up.pending:
-            up.is_ending = bool(of_client & _ENDING)
+        if of_client & READABLE or up.pending:
+            up.is_ending = bool(of_client & ENDING)
             self._run(up)
-        if (of_target & _READABLE or down.pending) and not link.is_over:
-            down.is_ending = bool(of_target & _ENDING)
+        if (of_target & READABLE or down.pending) and not link.is_over:
+            down.is_ending = bool(of_target & ENDING)
             self._run(down)
         if self._queue:
             self._poller.schedule()
-
-    def watch(self, descriptor: int, watcher: Watcher, events: int = _EVENTS) -> None:
-        """Tell `watcher` of each event, until `unwatch` or `add`.
-
-        In the `turn` in which it is called an event may be meant for an earlier socket of this number.
-        """
-        self._table[descriptor] = watcher
-        self._epoll.register(descriptor, events)
-
-    def watch_instead(self, descriptor: int, watcher: Watcher) -> None:
-        """Tell another one from now on."""
-        self._table[descriptor] = watcher
-
-    def unwatch(self, descriptor: int) -> None:
-        """Undo `watch`, if it was called; before the descriptor is closed."""
-        if self._table.pop(descriptor, None) is not None:
-            self._epoll.unregister(descriptor)
 
     def close(self) -> None:
         """Reset every tunnel at once."""
@@ -119,19 +86,10 @@ class SplicePlane:
             if link in self._resets:
                 self._resets.pop(link).cancel()
             self._finish(link, TunnelEnd.STOPPED)
-        for descriptor in list(self._table):
-            self.unwatch(descriptor)
-        if self._growing_up is not None:
-            self._growing_up.cancel()
+        self.watching.close()
+        self._young.close()
         self._poller.detach()
         self.pipes.close()
-
-    def _grow_up(self) -> None:
-        self._growing_up = None  # most tunnels have ended by now; from the others a peer may one day vanish
-        for link in self._links:
-            if link.is_young and not link.is_over:
-                link.is_young = False
-                notice_vanished(link.target)
 
     def _carry_on(self) -> bool:
         """After fresh events a half that used up its quantum has its turn: small messages never wait long."""
@@ -154,11 +112,8 @@ class SplicePlane:
             or half.is_bursting or half.is_queued or half.is_ending or half.is_done
         ):  # fmt: skip
             self._wake_both(half, flags)
-        elif flags & _READABLE:
-            self._pass_message(half, flags)
-
-    def _pass_message(self, half: Half, flags: int) -> None:
-        """Nothing is under way, either way: hand on one message, or the end, as most events are about."""
+            return
+        # Nothing is under way, either way: one message, or the end, as most events are about
         try:
             data = os.read(half.source, READ_BYTES)
         except BlockingIOError:
@@ -166,29 +121,29 @@ class SplicePlane:
         except OSError:
             self._reset(half)
             return
-        size = len(data)
-        if not size:
+        if not data:
             half.source_ended = True
             self._pass_on_end(half)
             return
+        size = len(data)
         if size < READ_BYTES:
             try:
                 written = os.write(half.sink, data)
             except OSError:
                 written = 0
             half.count += written
-            if written == size and not flags & _ENDING:
+            if written == size and not flags & ENDING:
                 return
             data = data[written:]
         half.pending = data
         half.is_bursting = size == READ_BYTES
-        half.is_ending = bool(flags & _ENDING)
+        half.is_ending = bool(flags & ENDING)
         self._run(half)
 
     def _wake_both(self, half: Half, flags: int) -> None:
         link, other = half.link, half.other
-        if flags & _READABLE:
-            if flags & _ENDING:
+        if flags & READABLE:
+            if flags & ENDING:
                 half.is_ending = True
             if half.is_bursting:
                 self._enqueue(half)
@@ -197,7 +152,7 @@ class SplicePlane:
         if link.is_over:
             return
         # Only a half that waits for its sink has anything to do
-        if flags & _WRITABLE and (other.pending or other.held):
+        if flags & WRITABLE and (other.pending or other.held):
             self._enqueue(other)
         if flags & select.EPOLLERR:
             self._see_dead(half)
@@ -250,10 +205,15 @@ class SplicePlane:
 
     def _write(self, half: Half) -> bool:
         try:
-            return half.write()
+            is_done = half.write()
         except OSError:
             self._sink_broke(half)
             return False
+        if not is_done and not half.hears_of_room:
+            half.hears_of_room = True
+            # Told at once if there is room again by now (epoll_ctl(2))
+            self._epoll.modify(half.sink, EVENTS_AND_ROOM)
+        return is_done
 
     def _pass_on_end(self, half: Half) -> None:
         """The source has said its last word and all of it is handed on."""

@@ -39,6 +39,7 @@ class LogWriter:
         self._line_of = FORMATS[settings.format]
         self._lines = LineLog(file.fileno(), self._has_failed, lambda lost: json.dumps({"lost_lines": lost}))
         self.close = self._lines.close
+        self.write_line = self._lines.write
 
     def write(self, entry: dict[str, Any]) -> None:
         """Write one line."""

@@ -78,6 +78,7 @@ class ProxyService:
             via=profile.listen.via,
             log=self._log.write if self._log is not None else None,
             log_details=profile.log.format in WITH_DETAILS,
+            json_log=self._log.write_line if self._log is not None and profile.log.format == "json" else None,
             metrics=self._metrics,
             own=own,
             sockets=ties.sockets,

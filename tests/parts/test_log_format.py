@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from relay.log_format import FORMATS
+from relay.log_format import FORMATS, tunnel_as_json
 
 ENTRY = {
     "time": "2024-01-02T03:04:05.678+00:00", "client": "192.0.2.1:4000", "method": "CONNECT",
@@ -21,6 +21,17 @@ def test_json() -> None:
     """One object, on one line."""
     assert ENTRY == json.loads(FORMATS["json"](ENTRY))
     assert "\n" not in FORMATS["json"]({**ENTRY, "user": "a\nb"})
+
+
+def test_most_tunnels_are_written_in_one_go() -> None:
+    """Byte for byte what the general way makes of the same entry."""
+    line = tunnel_as_json("192.0.2.1:4000", "[::1]:443", 10, 20, "client-closed", "192.0.2.2:5", 1.25)
+    entry = json.loads(line)
+    assert ("[::1]:443", 200, 10, 20, 1.25) == tuple(
+        entry[name] for name in ("target", "status", "bytes_up", "bytes_down", "seconds")
+    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry["time"])
+    assert line.replace("1.250000", "1.25") == FORMATS["json"](entry)
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,7 @@ def test_no_cpu_while_nothing_moves(on_path, state):
 
 async def test_a_tunnel_that_lasts_notices_a_vanished_target(monkeypatch):
     """Keep-alive probes are set for targets of tunnels that have outlived the most, not for others."""
-    monkeypatch.setattr("relay.splice.YOUNG_SECONDS", 0.01)
+    monkeypatch.setattr("relay.young_links.YOUNG_SECONDS", 0.01)
     plane = SplicePlane()
     sockets = [*pair(), *pair()]
     try:

@@ -1,17 +1,30 @@
 """The express lane: what it takes, what it leaves to aiohttp, and how its guests leave."""
 
+import asyncio
+import contextlib
+import os
 import resource
 import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from relay.takeover import RawServer
-from tests.path.proxied import LOOPS, SOON_SECONDS, Proxied, Target, read_all, read_head, status_of
+from tests.path.proxied import (
+    LOOPS,
+    SOON_SECONDS,
+    Proxied,
+    Target,
+    connect_head,
+    read_all,
+    read_head,
+    status_of,
+)
 
 
 @pytest.fixture(params=LOOPS)
@@ -99,6 +112,56 @@ def test_a_silent_client_is_let_go(loop: str) -> None:
         assert (b"", "FIN") == read_all(near)
         assert (0, 0, 0) == proxied.settled()
         assert not proxied.has_entries()
+
+
+def test_who_spoke_in_time_is_heard_by_a_busy_loop(loop: str) -> None:
+    """A loop that comes back after the limit takes what was sent within it."""
+    with Target() as target, Proxied(loop, head_timeout_seconds=0.2) as proxied, proxied.client() as near:
+        proxied.reaches(lambda proxy: proxy.connections == 1)
+        is_stuck, is_sent = threading.Event(), threading.Event()
+
+        async def stuck() -> None:
+            is_stuck.set()
+            assert is_sent.wait(SOON_SECONDS)
+            select.select([], [], [], 0.3)
+
+        running = asyncio.run_coroutine_threadsafe(stuck(), proxied._loop)
+        assert is_stuck.wait(SOON_SECONDS)
+        near.sendall(connect_head(target.authority))
+        is_sent.set()
+        running.result(SOON_SECONDS)
+        with target.accept():
+            assert 200 == status_of(read_head(near))
+
+
+@pytest.mark.parametrize("size", [4096, 4097, 70_000, 1_000_000])
+@pytest.mark.parametrize("is_waited_for", [True, False])
+def test_early_bytes_beyond_the_first_read(loop: str, size: int, is_waited_for: bool) -> None:
+    """Head and early bytes in one breath, and FIN behind them, whether the client was awaited or not."""
+    with Target() as target, Proxied(loop) as proxied, proxied.client() as near:
+        if is_waited_for:
+            proxied.reaches(lambda proxy: proxy.connections == 1)
+        head = connect_head(target.authority)
+        data = os.urandom(size - len(head))
+        sending = threading.Thread(target=lambda: (near.sendall(head + data), near.shutdown(socket.SHUT_WR)))
+        sending.start()
+        with target.accept() as far:
+            assert (data, "FIN") == read_all(far)
+        sending.join(SOON_SECONDS)
+        assert 200 == status_of(read_head(near))
+
+
+def test_a_crowd_is_let_in(loop: str) -> None:
+    """Fifty at once: each is answered, and none keeps another waiting."""
+    with Target(backlog=64) as target, Proxied(loop) as proxied, contextlib.ExitStack() as stack:
+        head = connect_head(target.authority)
+        near = [stack.enter_context(proxied.client(head)) for _ in range(50)]
+        far = [stack.enter_context(target.accept()) for _ in near]
+        for sock in near:
+            assert 200 == status_of(read_head(sock))
+        for sock in far:
+            sock.sendall(b"x")
+        assert [b"x"] * 50 == [sock.recv(10) for sock in near]
 
 
 def test_a_client_that_leaves_at_once(loop: str) -> None:

@@ -221,6 +221,15 @@ def test_a_hangup_with_a_broken_profile_opens_the_log_again(tmp_path: Path, work
     assert ["127.0.0.1:3"] == [json.loads(line)["target"] for line in log.read_text().splitlines()]
 
 
+@pytest.fixture
+def _hears_hangups() -> Iterator[None]:
+    """Tests that run under nohup(1) have it ignored, and so would what they start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hears_hangups")
 def test_without_a_profile_a_hangup_ends_the_proxy() -> None:
     """As SIGTERM does: those behind open tunnels must not take the end of a terminal for a clean end."""
     with service() as running:
