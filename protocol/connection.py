@@ -5,7 +5,16 @@ from typing import Final
 from protocol.errors import PeerWireError
 from protocol.framing import MAX_FRAME_BYTES, FrameDecoder
 from protocol.packet import Packet
-from protocol.sealing import MAX_INFLATED_BYTES, Direction, Key, seal, unseal
+from protocol.sealing import (
+    MAX_INFLATED_BYTES,
+    PING_BYTES,
+    Direction,
+    Key,
+    is_ping,
+    seal,
+    seal_ping,
+    unseal,
+)
 
 _PING: Final = Packet.ping()  # a value, so one serves every ping received
 
@@ -78,6 +87,20 @@ class PacketConnection:
         frame = seal(self._key, packet.body, direction=self._direction, number=self.packets_sent)
         self.packets_sent += 1
         return frame
+
+    def answer_ping(self, data: bytes) -> bytes | None:
+        """Return the bytes that answer `data`, when that is one whole ping and nothing waits before it.
+
+        Most of what a server gets is that. None: nothing has changed; `receive_data` takes the same bytes.
+        """
+        is_one = len(data) == PING_BYTES and self._error is None and self._frames.is_whole(data)
+        if not is_one or not is_ping(self._key, data, self._peer_direction, self.packets_received):
+            return None
+        self.packets_received += 1
+        self.bytes_received += PING_BYTES
+        answer = seal_ping(self._key, self._direction, self.packets_sent)
+        self.packets_sent += 1
+        return answer
 
     def receive_data(self, data: bytes | bytearray) -> None:
         """Take the next bytes of the stream, split anywhere.

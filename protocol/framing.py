@@ -63,6 +63,13 @@ class FrameDecoder:
         length_bytes: int = _LENGTH.unpack_from(self._unread, self._start)[0]
         return length_bytes if length_bytes <= min(end, self._limit_bytes) else 0
 
+    def is_whole(self, data: bytes) -> bool:
+        """Whether `data` is one frame with its length, and nothing waits before it: it need not be stored."""
+        if self._unread or self._ended or self._refused or len(data) < LENGTH_BYTES:
+            return False
+        length_bytes: int = _LENGTH.unpack_from(data)[0]
+        return length_bytes == len(data) - LENGTH_BYTES and length_bytes <= self._limit_bytes
+
     def receive_data(self, data: bytes | bytearray) -> None:
         """Take the next bytes of the stream, split anywhere.
 

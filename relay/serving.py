@@ -17,7 +17,7 @@ from protocol.errors import (
     StreamTruncated,
 )
 from protocol.packet import CloseHow, Operation, Packet, read_close, read_hold
-from protocol.sealing import PING_BYTES, Direction
+from protocol.sealing import Direction
 from relay.asides import run_aside
 from relay.dial import reset_when_closed
 from relay.journal import Ended, Record
@@ -109,23 +109,18 @@ class Conversation(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._how is not None:
             return
-        connection = self._connection
-        self._record.saw(data)
-        connection.receive_data(data)
-        is_one_frame = len(data) == PING_BYTES == connection.unread_bytes
-        if not is_one_frame or self.held_bytes or not self._is_reading or not self._may_answer():
-            self._go_on()
-            return
-        # A ping and nothing else: there is nothing to read behind it, nor to weigh
-        try:
-            packet = connection.next_packet()
-        except PeerWireError as error:
-            self._refuse(error)
-            return
-        if packet is not None:
-            self._take(packet)
-        if packet is None or not packet.is_ping:
-            self._go_on()
+        record = self._record
+        record.saw(data)
+        if not self.held_bytes and self._is_reading and self._may_answer():
+            answer = self._connection.answer_ping(data)
+            if answer is not None:
+                # There is nothing to read behind it, nor to weigh
+                self._received(record)
+                record.pings += 1
+                self._send(answer)
+                return
+        self._connection.receive_data(data)
+        self._go_on()
 
     def eof_received(self) -> bool:
         self._input_ended = True
@@ -178,11 +173,14 @@ class Conversation(asyncio.Protocol):
             change = self._transport.resume_reading if wanted else self._transport.pause_reading
             change()
 
-    def _take(self, packet: Packet) -> None:
-        record = self._record
+    def _received(self, record: Record) -> None:
         self._last_packet = time.monotonic()
         record.packets_received += 1
         record.last_packet_seconds = self._last_packet - record.began_monotonic
+
+    def _take(self, packet: Packet) -> None:
+        record = self._record
+        self._received(record)
         if packet.is_ping:
             record.pings += 1
             self._send(self._connection.send(packet))

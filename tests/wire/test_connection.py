@@ -285,3 +285,53 @@ def test_a_bomb_costs_no_more_than_its_limit() -> None:
     finally:
         tracemalloc.stop()
     assert 2**20 <= peak <= 4 * 2**20
+
+
+def test_a_ping_is_answered_at_once() -> None:
+    """The answers are what `next_packet` and `send` would have made of it, and count as theirs."""
+    client, server = PacketConnection(Direction.CLIENT), PacketConnection(Direction.SERVER)
+    for wire in frames_of([Packet.ping()] * 3):
+        answer = server.answer_ping(wire)
+        assert answer is not None
+        client.receive_data(answer)
+    assert [Packet.ping()] * 3 == drain(client)[0]
+    server.receive_data(frames_of([Packet.ping()] * 4)[3])
+    assert ([Packet.ping()], None) == drain(server)
+    assert (4, 3, 4 * 44) == (server.packets_received, server.packets_sent, server.bytes_received)
+
+
+@pytest.mark.parametrize("place", range(len(PING)))
+def test_only_a_whole_ping_is_answered_at_once(place: int) -> None:
+    """A flipped bit, a part, or a packet that is none: nothing has changed, and `receive_data` takes it."""
+    for bit in range(8):
+        wire = PING[:place] + bytes((PING[place] ^ 1 << bit,)) + PING[place + 1 :]
+        assert_not_answered(PacketConnection(Direction.SERVER), wire)
+    assert_not_answered(PacketConnection(Direction.SERVER), PING[:place])
+    assert_not_answered(PacketConnection(Direction.SERVER), PING + SECOND[: place + 1])
+
+
+def test_no_ping_is_answered_out_of_its_turn() -> None:
+    """Behind part of another, repeated, reflected, over a limit, after the end, behind an error."""
+    server = PacketConnection(Direction.SERVER)
+    assert_not_answered(server, SECOND)
+    server.receive_data(PING[:10])
+    assert_not_answered(server, PING)
+    server.receive_data(PING[10:])
+    assert [Packet.ping()] == drain(server)[0]
+    assert_not_answered(server, PING)
+    assert server.answer_ping(SECOND) is not None
+    assert_not_answered(PacketConnection(Direction.CLIENT), PING)
+    assert_not_answered(PacketConnection(Direction.SERVER, frame_limit_bytes=39), PING)
+    assert_not_answered(PacketConnection(Direction.SERVER, Key(bytes(32))), PING)
+    ended = PacketConnection(Direction.SERVER)
+    ended.receive_eof()
+    assert_not_answered(ended, PING)
+    broken = PacketConnection(Direction.SERVER)
+    assert "SealBroken" == read(broken, SECOND)[1]
+    assert_not_answered(broken, PING)
+
+
+def assert_not_answered(connection: PacketConnection, wire: bytes) -> None:
+    before = (connection.packets_received, connection.packets_sent, connection.bytes_received)
+    assert connection.answer_ping(wire) is None
+    assert before == (connection.packets_received, connection.packets_sent, connection.bytes_received)
