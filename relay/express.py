@@ -69,6 +69,7 @@ class ExpressLane:
     ) -> None:  # fmt: skip
         self._plane = plane
         self._watching = plane.watching
+        self._poller = plane.poller
         self._listeners = [Arrivals(self, listener) for listener in listeners]
         self._desk = desk
         self._silent = Deadlines[Silent](silence_seconds, self._too_silent)
@@ -141,9 +142,9 @@ class ExpressLane:
 
     def _came(self, client: int, peer: tuple[str, int], data: bytes, flags: int | None = None) -> None:
         """The first bytes of a client, or b"" for its end. Args: flags: None when it is not watched yet."""
-        if self._asked_in_turn != self._plane.turn:
+        if self._asked_in_turn != self._poller.turn:
             # Nothing that decides changes within one
-            self._admission, self._asked_in_turn = self._desk.admission(), self._plane.turn
+            self._admission, self._asked_in_turn = self._desk.admission(), self._poller.turn
         admission = self._admission
         if admission is not None:
             to = admission.heads.get(data) or admission.admit(data)
@@ -189,14 +190,14 @@ class ExpressLane:
             passage.flags = 0
         else:
             self._watching.table[passage.descriptor] = passage
-        passage.turn = self._plane.turn
+        passage.turn = self._poller.turn
         self._watching.watch(way_out.fileno(), passage, EVENTS_AND_ROOM)
 
     def dialled(self, passage: Passage, flags: int) -> None:
         """The target's socket has something to say."""
         way_out = passage.way_out
         assert way_out is not None
-        if passage.turn == self._plane.turn:
+        if passage.turn == self._poller.turn:
             # Meant for an earlier socket of this number
             return
         if flags & _BROKEN and (code := way_out.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):

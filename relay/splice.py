@@ -36,13 +36,12 @@ class SplicePlane:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.turn = 0
-        self._poller = attach(self._loop, self._wake, self._carry_on)
-        self._epoll = self._poller.epoll
+        self._queue: deque[Half] = deque()
+        self.poller = attach(self._loop, self._wake, self._queue, self._carry_on)
+        self._epoll = self.poller.epoll
         self.watching = Watching(self._epoll)
         # Halves by their source, and who else watches
         self._table = self.watching.table
-        self._queue: deque[Half] = deque()
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
         self._young = YoungLinks(self._links)
@@ -78,7 +77,7 @@ class SplicePlane:
             down.is_ending = bool(of_target & ENDING)
             self._run(down)
         if self._queue:
-            self._poller.schedule()
+            self.poller.schedule()
 
     def close(self) -> None:
         """Reset every tunnel at once."""
@@ -88,17 +87,14 @@ class SplicePlane:
             self._finish(link, TunnelEnd.STOPPED)
         self.watching.close()
         self._young.close()
-        self._poller.detach()
+        self.poller.detach()
         self.pipes.close()
 
-    def _carry_on(self) -> bool:
+    def _carry_on(self) -> None:
         """After fresh events a half that used up its quantum has its turn: small messages never wait long."""
-        if self._queue:
-            half = self._queue.popleft()
-            half.is_queued = False
-            self._run(half)
-        self.turn += 1
-        return not self._queue
+        half = self._queue.popleft()
+        half.is_queued = False
+        self._run(half)
 
     def _wake(self, descriptor: int, flags: int) -> None:
         half = self._table.get(descriptor)

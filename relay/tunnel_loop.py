@@ -10,7 +10,7 @@ import contextvars
 import select
 import selectors
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any, Protocol, TypeVarTuple
 
 MAX_EVENTS = 512
@@ -19,13 +19,14 @@ TURNS = 8
 
 _Args = TypeVarTuple("_Args")
 Wake = Callable[[int, int], None]
-CarryOn = Callable[[], bool]
+CarryOn = Callable[[], None]
 
 
 class Poller(Protocol):
-    """Where a plane registers its descriptors."""
+    """Where a plane registers its descriptors. turn: how many waits there have been."""
 
     epoll: select.epoll
+    turn: int
 
     def schedule(self) -> None:
         """There is something to carry on with, although no event may come."""
@@ -34,23 +35,26 @@ class Poller(Protocol):
         """The plane ends; it has taken its descriptors out of `epoll`."""
 
 
-def attach(loop: asyncio.AbstractEventLoop, wake: Wake, carry_on: CarryOn) -> Poller:
+def attach(loop: asyncio.AbstractEventLoop, wake: Wake, queue: Sized, carry_on: CarryOn) -> Poller:
     """Give a plane its epoll: that of the loop itself, or one of its own.
 
-    Args: wake: called with descriptor and flags of each event. carry_on: called after the events of one wait;
-          whether another wait may follow without asyncio having its turn.
+    Args: wake: called with descriptor and flags of each event. queue: what there is to carry on with.
+          carry_on: called after the events of a wait, while there is any: takes one from the queue.
     """
-    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(wake, carry_on):
+    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(wake, queue, carry_on):
         return loop.tunnels
-    return _Nested(loop, wake, carry_on)
+    return _Nested(loop, wake, queue, carry_on)
 
 
 class _Nested:
     """An epoll as one reader of any event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, wake: Wake, carry_on: CarryOn) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, wake: Wake, queue: Sized, carry_on: CarryOn
+    ) -> None:
         self.epoll = select.epoll()
-        self._loop, self._wake, self._carry_on = loop, wake, carry_on
+        self.turn = 0
+        self._loop, self._wake, self._queue, self._carry_on = loop, wake, queue, carry_on
         self._is_due = False
         loop.add_reader(self.epoll.fileno(), self._turn)
 
@@ -70,7 +74,10 @@ class _Nested:
                 return
             for descriptor, flags in self.epoll.poll(0, MAX_EVENTS):
                 self._wake(descriptor, flags)
-            if self._carry_on():
+            if self._queue:
+                self._carry_on()
+            self.turn += 1
+            if not self._queue:
                 return
         self.schedule()
 
@@ -84,24 +91,26 @@ class TunnelSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self.epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self.turn = 0
         self._wake: Wake | None = None
+        self._queue: Sized = ()
         self._carry_on: CarryOn = _nothing
         # Whether asyncio has been given something to do since it last asked
         self.is_asked = False
 
-    def attach(self, wake: Wake, carry_on: CarryOn) -> bool:
+    def attach(self, wake: Wake, queue: Sized, carry_on: CarryOn) -> bool:
         """As `attach` above; False when there is a plane already."""
         if self._wake is not None:
             return False
-        self._wake, self._carry_on = wake, carry_on
+        self._wake, self._queue, self._carry_on = wake, queue, carry_on
         return True
 
     def schedule(self) -> None:
-        """Nothing to do: `select` asks `carry_on` before it waits."""
+        """Nothing to do: `select` looks at the queue before it waits."""
 
     def detach(self) -> None:
         """The plane ends; it has taken its descriptors out of `epoll`."""
-        self._wake, self._carry_on = None, _nothing
+        self._wake, self._queue, self._carry_on = None, (), _nothing
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         descriptor = _descriptor(fileobj)
@@ -129,11 +138,12 @@ class TunnelSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         end = 0.0 if timeout is None else time.monotonic() + timeout
-        keys, wake, poll, ready = self._keys, self._wake, self.epoll.poll, []
+        keys, wake, queue, poll, ready = self._keys, self._wake, self._queue, self.epoll.poll, []
         # epoll.poll rounds up to milliseconds itself, so a timer is due when it returns; -1 is for ever
         wait_seconds = -1.0 if timeout is None else max(timeout, 0.0)
         self.is_asked = False
-        if wake is not None and (not self._carry_on() or self.is_asked):
+        if queue:
+            self._carry_on()
             wait_seconds = 0.0
         while True:
             for descriptor, flags in poll(wait_seconds, MAX_EVENTS):
@@ -142,13 +152,19 @@ class TunnelSelector(selectors.BaseSelector):
                     ready.append((key, _events(flags) & key.events))
                 elif wake is not None:
                     wake(descriptor, flags)
-            if ready or self.is_asked or wake is None or not self._carry_on() or self.is_asked:
+            self.turn += 1
+            if ready or self.is_asked or wake is None or (queue and self._is_wanted_elsewhere()):
                 return ready
             wait_seconds = -1.0
             if timeout is not None:
                 wait_seconds = end - time.monotonic()
                 if wait_seconds <= 0:
                     return ready
+
+    def _is_wanted_elsewhere(self) -> bool:
+        """Carry on; whether asyncio must have its turn before the next wait."""
+        self._carry_on()
+        return self.is_asked or len(self._queue) > 0
 
     def close(self) -> None:
         self._keys.clear()
@@ -198,8 +214,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
-def _nothing() -> bool:
-    return False
+def _nothing() -> None: ...
 
 
 def _descriptor(fileobj: Any) -> int:
