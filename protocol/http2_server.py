@@ -1,4 +1,4 @@
-"""HTTP/2 as a proxy speaks it with its clients (RFC 9113 section 8.5): each CONNECT is a stream.
+"""HTTP/2 as a proxy speaks it with its clients (RFC 9113): each request, and each tunnel, is a stream.
 
 It translates: requests come out as HTTP/1.1 heads, replies go in as HTTP/1.1, and rules, logins and words
 stay the same.
@@ -89,8 +89,6 @@ class Http2Server:
 
     def receive_data(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take the next bytes, b"" at the end; return the requests that came: stream and HTTP/1.1 head.
-
-        A head of b"" is a request for something else than CONNECT.
 
         Raises: HeadMalformed when this is no HTTP/2; what is to be sent then says so.
         """
@@ -244,6 +242,11 @@ class Http2Server:
         """Whether nothing can be said any more."""
         stream = self._streams.get(number)
         return stream is None or stream.is_lost
+
+    def has_ended(self, number: int) -> bool:
+        """Whether the client has said its last word."""
+        stream = self._streams.get(number)
+        return stream is None or stream.has_ended
 
     def has_news(self, number: int) -> bool:
         """Whether `read` has something to give or to raise."""

@@ -201,6 +201,8 @@ def test_refusals(ca: Path) -> None:
             client.wait(h2.events.StreamEnded, number)
             assert "400" == client.status(client.connect("no port"[:2]))
             number = client.ask((":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/"))
+            assert "403" == client.status(number)
+            number = client.ask((":method", "GET"), (":scheme", "ftp"), (":authority", "a"), (":path", "/"))
             assert "501" == client.status(number)
             number = client.ask((":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/"))
             assert "405" == client.status(number)
