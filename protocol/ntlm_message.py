@@ -1,4 +1,4 @@
-"""Who an NTLM message says it is from: read before anything is proved ([MS-NLMP] section 2.2.1.3)."""
+"""NTLM messages of clients: whom one is from, and one that is cut short ([MS-NLMP] section 2.2.1)."""
 
 import struct
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ AUTHENTICATE: Final = b"NTLMSSP\0" + struct.pack("<I", 3)
 MAX_NAME_BYTES: Final = 1024
 """Longer than any name of a user or domain: 256 characters, four bytes each."""
 
+_NEGOTIATE: Final = b"NTLMSSP\0" + struct.pack("<I", 1)
+_NEGOTIATE_FLAGS_END, _NEGOTIATE_BYTES = 16, 32
 _UNICODE: Final = 1
 _DOMAIN_AT, _USER_AT, _FLAGS_AT = 28, 36, 60
 
@@ -20,6 +22,17 @@ class ClaimedAccount:
 
     domain: str
     user: str
+
+
+def whole_negotiate(token: bytes) -> bytes:
+    """A bare NEGOTIATE_MESSAGE that ends behind its flags, with the empty names that it left out.
+
+    Windows 9x sent it so, openvpn still does, and Windows and Samba take it; pyspnego wants the names. Any
+    other token is returned as it is.
+    """
+    if token.startswith(_NEGOTIATE) and _NEGOTIATE_FLAGS_END <= len(token) < _NEGOTIATE_BYTES:
+        return token[:_NEGOTIATE_FLAGS_END].ljust(_NEGOTIATE_BYTES, b"\0")
+    return token
 
 
 def claimed_account(token: bytes) -> ClaimedAccount | None:
