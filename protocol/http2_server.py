@@ -26,7 +26,8 @@ WINDOW_BYTES: Final = 65_535
 """Of each stream on its way to us: so much is held of it at most until it is read."""
 
 MAX_RESETS: Final = 1000
-"""Streams that a client takes back before they are answered. More is an attack (CVE-2023-44487)."""
+"""Streams that a client takes back before they are answered, less those that it lets us answer. More is an
+attack (CVE-2023-44487). Browsers end a tunnel that they are done with in the same way, which is none."""
 
 MAX_REPLY_HEAD_BYTES: Final = 65_536
 _CODES = h2.errors.ErrorCodes
@@ -125,11 +126,7 @@ class Http2Server:
             case h2.events.StreamEnded(stream_id=int(number)) if number in self._streams:
                 self._streams[number].has_ended = True
             case h2.events.StreamReset(stream_id=int(number)) if number in self._streams:
-                self._streams[number].is_lost = True
-                self._resets += 1
-                if self._resets > MAX_RESETS:
-                    self._connection.close_connection(_CODES.ENHANCE_YOUR_CALM)
-                    self.lose()
+                self._take_back(self._streams[number])
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                 for number in list(self._streams):
                     self._send(number)
@@ -138,6 +135,13 @@ class Http2Server:
             case _:
                 return None
         return None
+
+    def _take_back(self, stream: _Stream) -> None:
+        stream.is_lost = True
+        self._resets += not stream.has_head
+        if self._resets > MAX_RESETS:
+            self._connection.close_connection(_CODES.ENHANCE_YOUR_CALM)
+            self.lose()
 
     def _begin(self, number: int, headers: Sequence[Any] | None) -> tuple[int, bytes] | None:
         if self.is_going_away:
@@ -197,6 +201,7 @@ class Http2Server:
             except h2.exceptions.ProtocolError:
                 raise StreamLost("the stream has ended") from None
         if stream.has_head:
+            self._resets = max(0, self._resets - 1)
             stream.unsent += stream.said
             stream.said.clear()
         elif len(stream.said) > MAX_REPLY_HEAD_BYTES:

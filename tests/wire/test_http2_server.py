@@ -156,6 +156,20 @@ def test_streams_are_limited() -> None:
     assert pair.server.is_over
 
 
+def test_many_tunnels_may_be_ended_by_a_reset() -> None:
+    """Chromium and curl end each tunnel so; the connection, and the other tunnels in it, go on."""
+    pair = Pair()
+    for _ in range(MAX_RESETS + 1):
+        number = pair.connect()
+        pair.exchange()
+        pair.server.write(number, b"HTTP/1.1 200 OK\r\n\r\n")
+        pair.exchange()
+        pair.client.reset_stream(number, 8)
+        pair.exchange()
+        pair.server.forget(number)
+    assert not pair.server.is_over
+
+
 def test_what_is_no_http2() -> None:
     """Is told at once."""
     with pytest.raises(HeadMalformed, match="no HTTP/2"):
