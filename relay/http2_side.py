@@ -177,7 +177,8 @@ class Http2Request:
         if not found.values(b"content-length") and not self._session.http.has_ended(self._number):
             # HTTP/2 has no need to tell a length
             body_bytes = None
-        self.gate.head = replace(found, line=replace(found.line, version=(2, 0)), body_bytes=body_bytes)
+        self.gate.line = replace(found.line, version=(2, 0))
+        self.gate.head = replace(found, line=self.gate.line, body_bytes=body_bytes)
 
     async def tell_when_lost(self) -> None:
         """Wait for the client to take the request back, and tell who has asked for it."""

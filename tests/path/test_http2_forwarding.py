@@ -26,7 +26,8 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def over_http2(ca: Path) -> Iterator[Proxied]:
     """A proxy with a TLS listener that offers h2; it must have let go of everything in the end."""
-    with Proxied(listen=(), listeners=(Listener(LOOPBACK, TlsListen(new_ca=str(ca))),)) as proxied:
+    listeners = (Listener(LOOPBACK, TlsListen(new_ca=str(ca))),)
+    with Proxied(listen=(), listeners=listeners, log_details=True) as proxied:
         yield proxied
         assert (0, 0, 0) == proxied.settled()
 
@@ -72,7 +73,8 @@ def test_a_request_and_its_reply(over_http2: Proxied, ca: Path) -> None:
             assert {"connection", "transfer-encoding"}.isdisjoint(reply)
             assert b"hello" == body_of(client, number)
     entry = over_http2.entry()
-    expected = {"method": "GET", "target": f"http://{target.authority}/path", "status": 200, "bytes_down": 5}
+    uri_asked = f"http://{target.authority}/path"
+    expected = {"method": "GET", "target": uri_asked, "status": 200, "bytes_down": 5, "version": "2.0"}
     assert expected == {name: entry[name] for name in expected}
 
 
