@@ -358,6 +358,8 @@ def test_no_answer_without_a_password(proxied: Proxied, scheme: str, lm: bytes, 
             status, challenge = speaker.say(near_token)  # bare NTLM inside Negotiate too, as Windows has it
             assert (407, True) == (status, challenge is not None)
             assert (407, None) == speaker.say(forged(lm, nt, flags))
+        while "only version 2 is taken" not in proxied.entry()["words"]:
+            continue
 
 
 def tokens_that_are_none(scheme: str) -> list[str]:

@@ -11,6 +11,7 @@ from protocol.ntlm_message import (
     AUTHENTICATE,
     MAX_NAME_BYTES,
     ClaimedAccount,
+    answers_in_version_1,
     claimed_account,
     whole_negotiate,
 )
@@ -53,6 +54,14 @@ def test_names_beyond_limits() -> None:
     ):  # fmt: skip
         with pytest.raises(AuthMalformed):
             claimed_account(wrong)
+
+
+def test_which_version_answers() -> None:
+    """By the length of the response; what is no answer is of neither."""
+    for size, is_old in ((0, True), (24, True), (60, False)):
+        fields = bytes(8) + struct.pack("<HHI", size, size, 64) + bytes(40)
+        assert is_old == answers_in_version_1(b"\x60\x48" + AUTHENTICATE + fields)
+    assert [False] * 3 == [answers_in_version_1(token) for token in (b"", AUTHENTICATE, FLAGS + bytes(60))]
 
 
 FLAGS = b"NTLMSSP\0\x01\0\0\0\x02\x02\0\0"
