@@ -1,4 +1,4 @@
-"""HTTP/2 as a proxy speaks it with its clients (RFC 9113 section 8.5): each CONNECT is a stream.
+"""HTTP/2 as a proxy speaks it with its clients (RFC 9113): each request, and each tunnel, is a stream.
 
 It translates: requests come out as HTTP/1.1 heads, replies go in as HTTP/1.1, and rules, logins and words
 stay the same.
@@ -26,7 +26,8 @@ WINDOW_BYTES: Final = 65_535
 """Of each stream on its way to us: so much is held of it at most until it is read."""
 
 MAX_RESETS: Final = 1000
-"""Streams that a client takes back before they are answered. More is an attack (CVE-2023-44487)."""
+"""Streams that a client takes back before they are answered, less those that it lets us answer. More is an
+attack (CVE-2023-44487). Browsers end a tunnel that they are done with in the same way, which is none."""
 
 MAX_REPLY_HEAD_BYTES: Final = 65_536
 _CODES = h2.errors.ErrorCodes
@@ -90,8 +91,6 @@ class Http2Server:
     def receive_data(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take the next bytes, b"" at the end; return the requests that came: stream and HTTP/1.1 head.
 
-        A head of b"" is a request for something else than CONNECT.
-
         Raises: HeadMalformed when this is no HTTP/2; what is to be sent then says so.
         """
         if not data:
@@ -127,11 +126,7 @@ class Http2Server:
             case h2.events.StreamEnded(stream_id=int(number)) if number in self._streams:
                 self._streams[number].has_ended = True
             case h2.events.StreamReset(stream_id=int(number)) if number in self._streams:
-                self._streams[number].is_lost = True
-                self._resets += 1
-                if self._resets > MAX_RESETS:
-                    self._connection.close_connection(_CODES.ENHANCE_YOUR_CALM)
-                    self.lose()
+                self._take_back(self._streams[number])
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                 for number in list(self._streams):
                     self._send(number)
@@ -140,6 +135,13 @@ class Http2Server:
             case _:
                 return None
         return None
+
+    def _take_back(self, stream: _Stream) -> None:
+        stream.is_lost = True
+        self._resets += not stream.has_head
+        if self._resets > MAX_RESETS:
+            self._connection.close_connection(_CODES.ENHANCE_YOUR_CALM)
+            self.lose()
 
     def _begin(self, number: int, headers: Sequence[Any] | None) -> tuple[int, bytes] | None:
         if self.is_going_away:
@@ -199,6 +201,7 @@ class Http2Server:
             except h2.exceptions.ProtocolError:
                 raise StreamLost("the stream has ended") from None
         if stream.has_head:
+            self._resets = max(0, self._resets - 1)
             stream.unsent += stream.said
             stream.said.clear()
         elif len(stream.said) > MAX_REPLY_HEAD_BYTES:
@@ -244,6 +247,11 @@ class Http2Server:
         """Whether nothing can be said any more."""
         stream = self._streams.get(number)
         return stream is None or stream.is_lost
+
+    def has_ended(self, number: int) -> bool:
+        """Whether the client has said its last word."""
+        stream = self._streams.get(number)
+        return stream is None or stream.has_ended
 
     def has_news(self, number: int) -> bool:
         """Whether `read` has something to give or to raise."""

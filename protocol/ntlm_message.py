@@ -1,4 +1,4 @@
-"""Who an NTLM message says it is from: read before anything is proved ([MS-NLMP] section 2.2.1.3)."""
+"""NTLM messages of clients: whom one is from, and one that is cut short ([MS-NLMP] section 2.2.1)."""
 
 import struct
 from dataclasses import dataclass
@@ -10,8 +10,12 @@ AUTHENTICATE: Final = b"NTLMSSP\0" + struct.pack("<I", 3)
 MAX_NAME_BYTES: Final = 1024
 """Longer than any name of a user or domain: 256 characters, four bytes each."""
 
+_NEGOTIATE: Final = b"NTLMSSP\0" + struct.pack("<I", 1)
+_NEGOTIATE_FLAGS_END, _NEGOTIATE_BYTES = 16, 32
 _UNICODE: Final = 1
-_DOMAIN_AT, _USER_AT, _FLAGS_AT = 28, 36, 60
+_NT_RESPONSE_AT, _DOMAIN_AT, _USER_AT, _FLAGS_AT = 20, 28, 36, 60
+# A response of version 2 is longer: 16 bytes of proof, and what they prove.
+_VERSION_1_BYTES: Final = 24
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,26 @@ class ClaimedAccount:
 
     domain: str
     user: str
+
+
+def whole_negotiate(token: bytes) -> bytes:
+    """A bare NEGOTIATE_MESSAGE that ends behind its flags, with the empty names that it left out.
+
+    Windows 9x sent it so, openvpn still does, and Windows and Samba take it; pyspnego wants the names. Any
+    other token is returned as it is.
+    """
+    if token.startswith(_NEGOTIATE) and _NEGOTIATE_FLAGS_END <= len(token) < _NEGOTIATE_BYTES:
+        return token[:_NEGOTIATE_FLAGS_END].ljust(_NEGOTIATE_BYTES, b"\0")
+    return token
+
+
+def answers_in_version_1(token: bytes) -> bool:
+    """Whether a bare or wrapped AUTHENTICATE_MESSAGE proves the password as NTLM version 1 or LM do."""
+    start = token.find(AUTHENTICATE)
+    if start < 0 or len(token) < start + _FLAGS_AT:
+        return False
+    (length,) = struct.unpack_from("<H", token, start + _NT_RESPONSE_AT)
+    return bool(length <= _VERSION_1_BYTES)
 
 
 def claimed_account(token: bytes) -> ClaimedAccount | None:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from protocol.errors import AuthMalformed, LoginUnusable
+from protocol.ntlm_message import whole_negotiate
 from relay.security_context import UNREADABLE, loaded_spnego
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class AcceptingSecurityContext:
             with self._keys_for(token or b""):
                 if self._context is None:
                     self._context = self._made()
-                return self._context.step(token)
+                return self._context.step(None if token is None else whole_negotiate(token))
         except (SpnegoError, *UNREADABLE) as error:
             raise AuthMalformed(f"the client's login token does not hold ({type(error).__name__})") from None
 

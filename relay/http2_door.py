@@ -8,7 +8,7 @@ from protocol.errors import HeadMalformed
 from relay.answering import Answering
 from relay.client_request import ClientRequest
 from relay.http2_side import Http2Request, Http2Session
-from relay.refusal import malformed, not_implemented
+from relay.refusal import malformed
 from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.stream import Stream
@@ -90,20 +90,22 @@ class Http2Door:
     async def _answer(self, session: Http2Session, number: int, head: bytes) -> None:
         connection = Http2Request(session, number, self._new_gate())
         request = ClientRequest(connection, connection)
+        watch: asyncio.Task[None] | None = None
         try:
-            if not head:
-                words = "over HTTP/2 only CONNECT is done here"
-                await self._answering.refuse(request, not_implemented(words))
-                return
             try:
-                connection.gate.receive(head)
+                connection.receive(head)
             except Refused as error:
                 await self._answering.refuse(request, error.refusal)
                 return
             if not request.has_head:
                 await self._answering.refuse(request, malformed("this is no well-formed request head"))
                 return
+            if request.head.line.method != "CONNECT":
+                watch = asyncio.create_task(connection.tell_when_lost())
             await self._answering.answer(request)
         finally:
+            if watch is not None:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
             if not connection.is_taken:
                 await connection.side.aclose()

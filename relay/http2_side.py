@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from socket import socket
 
 from protocol.http2_server import Http2Server, StreamLost
@@ -128,7 +129,7 @@ class Http2Side(SharedStream):
 
 
 class Http2Request:
-    """The client's side of one request, as relay.client_request has it; it has no body and no next one."""
+    """The client's side of one request, as relay.client_request has it; there is no next one."""
 
     def __init__(self, session: Http2Session, number: int, gate: RequestGate) -> None:
         self.peer = session.peer
@@ -138,6 +139,7 @@ class Http2Request:
         self.gate = gate
         self.has_answered = False
         self.is_taken = False
+        self._may_have_body = False
         self.on_lost: Callable[[], None] | None = None
         self._session = session
         self._number = number
@@ -164,13 +166,31 @@ class Http2Request:
         """End with RST_STREAM."""
         self.side.reset()
 
+    def receive(self, head: bytes) -> None:
+        """Read the head. Raises: Refused."""
+        self.gate.receive(head)
+        found = self.gate.head
+        if found is None or found.line.method == "CONNECT":
+            return
+        self._may_have_body = True
+        body_bytes = found.body_bytes
+        if not found.values(b"content-length") and not self._session.http.has_ended(self._number):
+            # HTTP/2 has no need to tell a length
+            body_bytes = None
+        self.gate.line = replace(found.line, version=(2, 0))
+        self.gate.head = replace(found, line=self.gate.line, body_bytes=body_bytes)
+
+    async def tell_when_lost(self) -> None:
+        """Wait for the client to take the request back, and tell who has asked for it."""
+        await self._session.until(lambda: self.is_lost)
+        if self.on_lost is not None:
+            self.on_lost()
+
     def is_eof(self) -> bool:
-        return True
+        return not self._may_have_body or self._session.http.has_ended(self._number)
 
     async def iter_any(self) -> AsyncIterator[bytes]:
-        """No body comes."""
-        nothing: tuple[bytes, ...] = ()
-        for data in nothing:
+        while self._may_have_body and (data := await self.side.read()):
             yield data
 
 

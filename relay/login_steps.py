@@ -6,6 +6,7 @@ from typing import Final
 
 from relay.client_request import ClientRequest
 from relay.refused import Refused
+from relay.request_head import RequestHead, connection_options
 
 # Clients that do not know the proxy send their body with each step; larger ones they send but once.
 MAX_BODY_BYTES: Final = 2**20
@@ -19,7 +20,7 @@ async def can_go_on(request: ClientRequest) -> bool:
     where there are any it is. A body that waits for a 100 may come or not (RFC 9110 section 10.1.1), so
     nobody could tell it from the next request.
     """
-    if not request.head.keeps_alive or (not request.body_is_whole and request.head.values(b"expect")):
+    if not _stays(request.head) or (not request.body_is_whole and request.head.values(b"expect")):
         return False
     left_bytes = MAX_BODY_BYTES
     try:
@@ -31,6 +32,17 @@ async def can_go_on(request: ClientRequest) -> bool:
     except (Refused, ConnectionError, TimeoutError):
         return False
     return request.body_is_whole and not request.has_early
+
+
+def _stays(head: RequestHead) -> bool:
+    """Whether the client waits on this connection.
+
+    openvpn logs in by NTLM in HTTP/1.0, without a word of keeping the connection. For requests that are
+    forwarded RFC 9112 section 9.3 forbids to keep it; a CONNECT ends here.
+    """
+    if head.line.method == "CONNECT":
+        return "close" not in connection_options(head.fields)
+    return head.keeps_alive
 
 
 def with_fields(head: bytes, fields: Sequence[tuple[str, str]]) -> bytes:

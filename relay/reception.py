@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # many the oldest has to go: those who mean it are done in an instant, and the silent must not keep them out.
 MAX_ARRIVING = 1024
 _READ_BYTES = 4096
+# How HTTP/2 begins (RFC 9113 section 3.4), and no request of HTTP/1.
+_HTTP2_BEGIN = b"PRI "
 _PEER_CREDENTIALS = struct.Struct("3i")
 
 
@@ -48,7 +50,7 @@ class Reception:
 
     Args:
         server: goes on with HTTP/1.1; http2: with HTTP/2, where a listener offers it.
-        limit_seconds: for PROXY header and TLS handshake together.
+        limit_seconds: for PROXY header and TLS handshake together, and for the first bytes of HTTP/2.
     """
 
     def __init__(
@@ -114,6 +116,9 @@ class Reception:
             async with asyncio.timeout(self._limit_seconds):
                 peer = await self._true_peer(bound, below, peer)
                 stream = await self._in_tls(bound, below)
+            # Asked for now: a client that leaves takes it along
+            certificate = _shown_by(stream)
+            is_http2 = stream is not None and await self._begins_http2(stream)
         except (OSError, Refused) as error:
             refusal = error.refusal if isinstance(error, Refused) else malformed(_words(error, bound))
             self._doorman.turn_away(peer, refusal)
@@ -122,7 +127,13 @@ class Reception:
             below.reset()
             raise
         else:
-            await self._go_on(stream, below, peer)
+            if stream is None:
+                sock, early = below.detach()
+                self._server.take(sock, early, peer)
+            elif is_http2:
+                await self._go_on_in_http2(stream, peer, certificate)
+            else:
+                self._server.take_stream(stream, peer, certificate)
 
     async def _true_peer(self, bound: Bound, below: SocketStream, peer: str) -> str:
         """Whose connection it is, by a PROXY header where there must be one. Raises: Refused, OSError."""
@@ -148,21 +159,38 @@ class Reception:
         await stream.handshake()
         return stream
 
-    async def _go_on(self, stream: TlsStream | None, below: SocketStream, peer: str) -> None:
-        if stream is None:
-            sock, early = below.detach()
-            self._server.take(sock, early, peer)
-            return
-        shown = stream.certificate
-        certificate = "" if shown is None else subject_of(shown)
-        if stream.alpn == "h2" and self._http2 is not None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._arriving.pop(task, None)
-            self._served.add(task)
-            await self._http2.serve(stream, peer, certificate)
-        else:
-            self._server.take_stream(stream, peer, certificate)
+    async def _begins_http2(self, stream: TlsStream) -> bool:
+        """Whether the client speaks HTTP/2. Raises: Refused.
+
+        Go's HTTP client picks it by ALPN and sends CONNECT in HTTP/1.1 all the same (golang/go#26479), which
+        works as long as it has not heard our own first words.
+        """
+        if stream.alpn != "h2" or self._http2 is None:
+            return False
+        data = b""
+        try:
+            async with asyncio.timeout(self._limit_seconds):
+                while len(data) < len(_HTTP2_BEGIN) and _HTTP2_BEGIN.startswith(data):
+                    if not (fresh := await stream.read()):
+                        break
+                    data += fresh
+        except OSError as error:
+            raise Refused(malformed("the client said nothing behind its TLS handshake")) from error
+        stream.unread(data)
+        return data.startswith(_HTTP2_BEGIN) or not data
+
+    async def _go_on_in_http2(self, stream: TlsStream, peer: str, certificate: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        assert self._http2 is not None
+        self._arriving.pop(task, None)
+        self._served.add(task)
+        await self._http2.serve(stream, peer, certificate)
+
+
+def _shown_by(stream: TlsStream | None) -> str:
+    shown = stream.certificate if stream is not None else None
+    return "" if shown is None else subject_of(shown)
 
 
 def _peer_of(sock: socket.socket) -> str:

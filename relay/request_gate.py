@@ -35,6 +35,14 @@ _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
 _TOKEN_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]|\r\Z")
 
 
+_OTHER_PROTOCOLS = {
+    b"\x16": "this is TLS, and plain HTTP is spoken here: to the client this proxy is http://, not https://",
+    b"\x04": "this is SOCKS 4, and HTTP is spoken here: to the client this proxy is http://",
+    b"\x05": "this is SOCKS 5, and HTTP is spoken here: to the client this proxy is http://",
+}
+"""By the first byte: what clients say that were told another kind of proxy."""
+
+
 class _Stage(Enum):
     HEAD = auto()
     BODY = auto()
@@ -126,6 +134,9 @@ class RequestGate:
         return early
 
     def _read_head(self) -> RequestHead | None:
+        if self.line is None and (words := _OTHER_PROTOCOLS.get(bytes(self._held[:1]))):
+            # Its second line, if there is one by chance, would be called malformed
+            raise Refused(malformed(words))
         head, at = None, 0
         while head is None and (end := self._held.find(b"\n", max(at, self._searched_bytes))) >= 0:
             head = self._accept_line(bytes(self._held[at : end + 1]))

@@ -36,7 +36,7 @@ RawFields = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True)
 class RequestLine:
-    """The first line, well-formed; `version` is (1, 0) or (1, n), as it was received."""
+    """The first line, well-formed; `version` is (1, 0) or (1, n), as it was received, or (2, 0)."""
 
     method: str
     target: str
@@ -58,8 +58,11 @@ class RequestHead:
 
     @property
     def is_modern(self) -> bool:
-        """HTTP/1.1 or later: it understands 1xx, chunked and persistent connections."""
-        return self.line.version >= (1, 1)
+        """HTTP/1.1 or a later 1.x: it understands 1xx, chunked and persistent connections.
+
+        HTTP/2 has no chunks, and each of its streams carries one request only.
+        """
+        return (1, 1) <= self.line.version < (2, 0)
 
     @property
     def keeps_alive(self) -> bool:
@@ -139,7 +142,9 @@ def _check_host(head: RequestHead) -> None:
     hosts = head.values(b"host")
     if len(hosts) > 1:
         raise Refused(malformed("more than one Host field"))
-    if not hosts and head.is_modern:
+    if not hosts and head.is_modern and head.line.method != "CONNECT":
+        # RFC 9112 section 3.2 wants it of CONNECT too, where it only repeats the target: links and lftp leave
+        # it out, and of the proxies that we know only Apache refuses that
         raise Refused(malformed("no Host field, which HTTP/1.1 requires"))
     for host in hosts:
         try:

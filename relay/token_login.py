@@ -68,6 +68,8 @@ class TokenLogin:
         return exchange
 
     def _verdict(self, found: Accepting, exchange: _Exchange) -> Verdict:
+        if found.is_version_1:
+            return Failed("the client logs in by NTLM version 1, and only version 2 is taken")
         if found.user is None:
             return Continue(found.token) if found.token and not found.is_refused else Failed()
         user: str | None = found.user

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.errors import AuthMalformed
+from protocol.ntlm_message import answers_in_version_1
 from protocol.scheme import parse_challenges
 from protocol.token_exchange import TokenContext, TokenExchange
 
@@ -29,11 +30,13 @@ class Accepting:
         user: who it is, None when that is open or refused.
         token: the value for Proxy-Authenticate, of the next 407 or of the 2xx; None: none.
         is_refused: the login is over, and was wrong.
+        is_version_1: it was refused for that, whoever it is.
     """
 
     user: str | None = None
     token: str | None = None
     is_refused: bool = False
+    is_version_1: bool = False
 
 
 class TokenVerifier:
@@ -64,7 +67,7 @@ class TokenVerifier:
             answer = self._context.step(token)
         except AuthMalformed:
             self._context = None
-            return Accepting(is_refused=True)
+            return Accepting(is_refused=True, is_version_1=answers_in_version_1(token))
         value = None if answer is None else f"{self._name} {base64.b64encode(answer).decode('ascii')}"
         if self._context.complete:
             return Accepting(self._context.user, value)

@@ -34,6 +34,22 @@ def body_of(seen: bytes) -> bytes:
         rest = rest[int(size, 16) + 2 :]
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\n\x00", "this is TLS"),
+        (b"\x05\x01\x00", "this is SOCKS 5"),
+        (b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "this is SOCKS 4"),
+    ],
+)
+def test_other_protocols_are_named(data: bytes, words: str) -> None:
+    """Who was told another kind of proxy is found in the log, also when a line end comes by chance."""
+    with pytest.raises(Refused) as caught:
+        RequestGate().receive(data)
+    assert words in caught.value.refusal.words
+    assert 400 == caught.value.refusal.status
+
+
 @pytest.mark.parametrize("request_bytes", [GET, SIZED, CHUNKED], ids=["none", "sized", "chunked"])
 def test_any_cut_gives_the_same(request_bytes: bytes) -> None:
     """One request, cut in two anywhere, or into single bytes, is let through whole; what follows waits."""

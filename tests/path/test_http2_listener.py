@@ -27,10 +27,12 @@ from tests.path.proxied import (
     SOON_SECONDS,
     Proxied,
     Target,
+    connect_head,
     read_all,
     read_exactly,
     read_head,
     reset,
+    status_of,
 )
 from tests.path.real import Daemon, Tool, daemon, folder, free_endpoint
 
@@ -55,14 +57,20 @@ def over_http2(request: pytest.FixtureRequest, ca: Path) -> Iterator[Proxied]:
         yield proxied
 
 
+def agreed_on_h2(proxied: Proxied, ca: Path) -> ssl.SSLSocket:
+    """A connection that has said nothing behind its handshake."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    sock = context.wrap_socket(proxied.client(), server_hostname="localhost")
+    assert "h2" == sock.selected_alpn_protocol()
+    return sock
+
+
 class Client:
     """One HTTP/2 connection, with h2 by hand."""
 
     def __init__(self, proxied: Proxied, ca: Path) -> None:
-        context = ssl.create_default_context(cafile=str(ca))
-        context.set_alpn_protocols(["h2"])
-        self.sock = context.wrap_socket(proxied.client(), server_hostname="localhost")
-        assert "h2" == self.sock.selected_alpn_protocol()
+        self.sock = agreed_on_h2(proxied, ca)
         settings = h2.config.H2Configuration(header_encoding="latin-1", validate_outbound_headers=False)
         self.http = h2.connection.H2Connection(settings)
         self.http.initiate_connection()
@@ -201,6 +209,8 @@ def test_refusals(ca: Path) -> None:
             client.wait(h2.events.StreamEnded, number)
             assert "400" == client.status(client.connect("no port"[:2]))
             number = client.ask((":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/"))
+            assert "403" == client.status(number)
+            number = client.ask((":method", "GET"), (":scheme", "ftp"), (":authority", "a"), (":path", "/"))
             assert "501" == client.status(number)
             number = client.ask((":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/"))
             assert "405" == client.status(number)
@@ -260,3 +270,28 @@ def test_behind_nghttpx(ca: Path, tool: Tool) -> None:
                 read_head(far)
                 far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
                 assert b"hi" == curl.communicate(timeout=SOON_SECONDS)[0]
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 40])
+def test_http_1_behind_h2(over_http2: Proxied, ca: Path, pieces: int) -> None:
+    """Go's HTTP client agrees on h2 with an https:// proxy, and sends CONNECT in HTTP/1.1 nevertheless."""
+    with Target() as target, agreed_on_h2(over_http2, ca) as sock:
+        head = connect_head(target.authority)
+        step = len(head) // pieces + 1
+        for at in range(0, len(head), step):
+            sock.sendall(head[at : at + step])
+        with target.accept() as far:
+            assert 200 == status_of(read_head(sock))
+            far.sendall(b"hello")
+            assert b"hello" == read_exactly(sock, 5)
+    assert (0, 0, 0) == over_http2.settled()
+
+
+def test_silence_behind_h2(ca: Path) -> None:
+    """Who agrees on h2 and says nothing is given up, with words in the log; and who leaves is forgotten."""
+    with Proxied(listen=(), listeners=(listener(ca),), head_timeout_seconds=0.2) as proxied:
+        with agreed_on_h2(proxied, ca) as sock:
+            assert b"" == sock.recv(1)
+        assert "nothing behind its TLS handshake" in proxied.entry()["words"]
+        agreed_on_h2(proxied, ca).close()
+        assert (0, 0, 0) == proxied.settled()

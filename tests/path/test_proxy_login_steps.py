@@ -1,7 +1,9 @@
 """Logins at the proxy, message by message: replays, garbage and mix-ups of Digest, NTLM and Negotiate."""
 
 import base64
+import hmac
 import json
+import os
 import re
 import socket
 import struct
@@ -16,7 +18,7 @@ from protocol.schemes.digest import Digest
 from relay.backoff import FREE_FAILURES
 from relay.commands.passwd import MAKERS
 from relay.login_gate import Login
-from relay.login_hashes import kind_of
+from relay.login_hashes import hash_in, kind_of, nt_verifier
 from relay.login_steps import MAX_BODY_BYTES
 from relay.security_context import Account, SecurityContext, ntlm, ntlm_in_negotiate
 from relay.token_login import MAX_STEPS
@@ -155,6 +157,7 @@ class Speaker:
         self, near: socket.socket, scheme: str = "NTLM", user: str = USER, password: str = PASSWORD
     ) -> None:
         self.near = near
+        self.version = "1.1"
         self.scheme = scheme
         begin = ntlm if scheme == "NTLM" else ntlm_in_negotiate
         self._context = SecurityContext(begin, Account(user, password, "proxy.test"))
@@ -167,7 +170,8 @@ class Speaker:
     def say(self, token: bytes, authority: str = NOWHERE) -> tuple[int, bytes | None]:
         """Send a CONNECT with this token; return the status and the proxy's token."""
         text = base64.b64encode(token).decode()
-        self.near.sendall(connect_head(authority, f"Proxy-Authorization: {self.scheme} {text}"))
+        field = f"Proxy-Authorization: {self.scheme} {text}"
+        self.near.sendall(connect_head(authority, field, version=self.version))
         return self.heard()
 
     def heard(self) -> tuple[int, bytes | None]:
@@ -202,6 +206,37 @@ def test_a_handshake(scheme: str, loop: str) -> None:
             ((entry := proxied.entry())["status"], entry.get("user")) for _ in range(2)
         ]
         assert (0, 0, 0) == proxied.settled()
+
+
+def ntlm_v2_answer(challenge: bytes) -> bytes:
+    """An AUTHENTICATE_MESSAGE as openvpn makes it: no Unicode, no MIC ([MS-NLMP] section 3.3.2)."""
+    nt_hash = bytes.fromhex(hash_in(nt_verifier(PASSWORD)))
+    key = hmac.digest(nt_hash, USER.upper().encode("utf-16-le"), "md5")
+    blob = b"\x01\x01" + bytes(14) + os.urandom(8) + bytes(12)
+    proof = hmac.digest(key, challenge[24:32] + blob, "md5")
+    return forged(b"", proof + blob, 0x00000202, charset="cp1252")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_an_old_client_of_ntlm(proxied: Proxied, version: str) -> None:
+    """openvpn: HTTP/1.0, a first message without names, no Unicode; the connection stays all the same."""
+    with Target() as target, proxied.client() as near:
+        speaker = Speaker(near)
+        speaker.version = version
+        status, challenge = speaker.say(b"NTLMSSP\0\x01\0\0\0\x02\x02\0\0", target.authority)
+        assert (407, True) == (status, challenge is not None)
+        assert 200 == speaker.say(ntlm_v2_answer(challenge or b""), target.authority)[0]
+        target.accept().close()
+
+
+def test_who_wants_to_close_may(proxied: Proxied) -> None:
+    """A step on a connection that the client will close cannot go on, so all is offered again."""
+    text = base64.b64encode(b"NTLMSSP\0\x01\0\0\0\x02\x02\0\0").decode()
+    fields = (f"Proxy-Authorization: NTLM {text}", "Proxy-Connection: close")
+    head = connect_head(NOWHERE, *fields, version="1.0")
+    with proxied.client(head) as near:
+        data, end = read_all(near)
+        assert (407, "FIN") == (status_of(data), end)
 
 
 @BOTH
@@ -302,10 +337,10 @@ def test_who_begins_again_and_again_is_stopped(proxied: Proxied) -> None:
 AUTHENTICATE = b"NTLMSSP\0\x03\0\0\0"
 
 
-def forged(lm: bytes, nt: bytes, flags: int, user: str = USER) -> bytes:
+def forged(lm: bytes, nt: bytes, flags: int, user: str = USER, charset: str = "utf-16-le") -> bytes:
     """An AUTHENTICATE_MESSAGE of our own making ([MS-NLMP] section 2.2.1.3)."""
     fields, payload = b"", b""
-    for data in (lm, nt, b"", user.encode("utf-16-le"), b"", b""):
+    for data in (lm, nt, b"", user.encode(charset), b"", b""):
         fields += struct.pack("<HHI", len(data), len(data), 64 + len(payload))
         payload += data
     return AUTHENTICATE + fields + struct.pack("<I", flags) + payload
@@ -323,6 +358,8 @@ def test_no_answer_without_a_password(proxied: Proxied, scheme: str, lm: bytes, 
             status, challenge = speaker.say(near_token)  # bare NTLM inside Negotiate too, as Windows has it
             assert (407, True) == (status, challenge is not None)
             assert (407, None) == speaker.say(forged(lm, nt, flags))
+        while "only version 2 is taken" not in proxied.entry()["words"]:
+            continue
 
 
 def tokens_that_are_none(scheme: str) -> list[str]:

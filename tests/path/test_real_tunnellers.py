@@ -20,20 +20,25 @@ def tunnel_command(tool: Tool, our_proxy: OurProxy, name: str, target: Endpoint)
         return [program, "-N", "-X", "connect", "-x", str(here), host, port]
     if name == "proxytunnel":
         return [tool("proxytunnel", "proxytunnel"), "-q", "-p", str(here), "-d", str(target)]
+    if name == "corkscrew":
+        return [tool("corkscrew", "corkscrew"), here.host, str(here.port), host, port]
+    if name == "connect-proxy":
+        return [tool("connect-proxy", "connect-proxy"), "-H", str(here), host, port]
     if name == "socat":
         to = f"PROXY:{here.host}:{host}:{port},proxyport={here.port}"
         return [tool("socat", "socat"), "-t", "30", "-", to]
     return [str(SCRIPTS / "relay"), "tunnel", "--stdio", "-x", our_proxy.url, str(target)]
 
 
-TUNNELLERS = ["ncat", "nc", "proxytunnel", "socat", "relay"]
+TUNNELLERS = ["ncat", "nc", "proxytunnel", "corkscrew", "connect-proxy", "socat", "relay"]
+CLOSES_BOTH_WAYS = ("proxytunnel", "corkscrew")
 
 
 @pytest.mark.parametrize("name", TUNNELLERS)
 async def test_bytes_there_and_back(tool: Tool, our_proxy: OurProxy, name: str) -> None:
     """Half a megabyte up and down again; then the far end's FIN ends the client."""
-    # These end although their stdin does not; the others wait for its end, and proxytunnel must not see it
-    stays_open = name in ("proxytunnel", "relay")
+    # These end although their stdin does not; the others wait for its end, and the first two must not see it
+    stays_open = name in (*CLOSES_BOTH_WAYS, "relay")
     sent = b"500000\n" + some_bytes(500_000)
     async with tcp_server(echo_counted) as target:
         ran = await run(*tunnel_command(tool, our_proxy, name, target), stdin=sent, stays_open=stays_open)
@@ -42,11 +47,11 @@ async def test_bytes_there_and_back(tool: Tool, our_proxy: OurProxy, name: str) 
     our_proxy.assert_that_was_all()
 
 
-@pytest.mark.parametrize("name", [name for name in TUNNELLERS if name != "proxytunnel"])
+@pytest.mark.parametrize("name", [name for name in TUNNELLERS if name not in CLOSES_BOTH_WAYS])
 async def test_an_answer_after_the_last_word(tool: Tool, our_proxy: OurProxy, name: str) -> None:
     """The client's FIN passes the proxy as a half-close, so an answer that comes behind it arrives.
 
-    proxytunnel closes both ways at the end of its stdin.
+    proxytunnel and corkscrew close both ways at the end of their stdin.
     """
     body = some_bytes(500_000)
     async with tcp_server(digest_after_end) as target:

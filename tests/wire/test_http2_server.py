@@ -65,6 +65,25 @@ def test_a_tunnel() -> None:
     assert 0 == pair.server.open_streams
 
 
+@pytest.mark.parametrize(
+    ("method", "scheme", "path", "line"),
+    [
+        ("GET", "http", "/x?y", b"GET http://a:8/x?y HTTP/1.1"),
+        ("OPTIONS", "http", "*", b"OPTIONS http://a:8 HTTP/1.1"),
+        ("GET", "https", "/proxy.pac", b"GET /proxy.pac HTTP/1.1"),
+        ("GET", "ftp", "/", b"GET ftp://a:8/ HTTP/1.1"),
+    ],
+)
+def test_a_request_is_one_of_http_1_1(method: str, scheme: str, path: str, line: bytes) -> None:
+    """The URI is put together again; https is for ourselves. A cookie in pieces becomes one field."""
+    pair = Pair()
+    uri = ((":method", method), (":scheme", scheme), (":authority", "a:8"), (":path", path))
+    number = pair.ask(*uri, ("cookie", "a=1"), ("te", "trailers"), ("cookie", "b=2"))
+    pair.exchange()
+    head = line + b"\r\nHost: a:8\r\nte: trailers\r\ncookie: a=1; b=2\r\n\r\n"
+    assert [(number, head)] == pair.asked
+
+
 def test_memory_is_bounded() -> None:
     """What is not read fills the window of its stream and no more; what finds no room waits."""
     pair = Pair()
@@ -91,10 +110,12 @@ def test_memory_is_bounded() -> None:
         [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/"), (":scheme", "https")],
         [(":method", "CONNECT"), (":authority", "a b:1")],
         [(":method", "CONNECT")],
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "http://b/")],
+        [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "*")],
     ],
 )
 def test_a_malformed_request_is_an_error(fields: list[tuple[str, str]]) -> None:
-    """RFC 9113 section 8.5: CONNECT has :method and :authority, and nothing else; nobody is asked."""
+    """RFC 9113 section 8.5: CONNECT has :method and :authority, nothing else; a path begins with a slash."""
     pair = Pair()
     pair.ask(*fields)
     try:
@@ -133,6 +154,20 @@ def test_streams_are_limited() -> None:
         pair.asked.clear()
     assert [11] == codes
     assert pair.server.is_over
+
+
+def test_many_tunnels_may_be_ended_by_a_reset() -> None:
+    """Chromium and curl end each tunnel so; the connection, and the other tunnels in it, go on."""
+    pair = Pair()
+    for _ in range(MAX_RESETS + 1):
+        number = pair.connect()
+        pair.exchange()
+        pair.server.write(number, b"HTTP/1.1 200 OK\r\n\r\n")
+        pair.exchange()
+        pair.client.reset_stream(number, 8)
+        pair.exchange()
+        pair.server.forget(number)
+    assert not pair.server.is_over
 
 
 def test_what_is_no_http2() -> None:

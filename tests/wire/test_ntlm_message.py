@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import AuthMalformed
-from protocol.ntlm_message import AUTHENTICATE, MAX_NAME_BYTES, ClaimedAccount, claimed_account
+from protocol.ntlm_message import (
+    AUTHENTICATE,
+    MAX_NAME_BYTES,
+    ClaimedAccount,
+    answers_in_version_1,
+    claimed_account,
+    whole_negotiate,
+)
 
 
 def message(domain: bytes, user: bytes, flags: int = 1, user_at: int | None = None) -> bytes:
@@ -47,6 +54,29 @@ def test_names_beyond_limits() -> None:
     ):  # fmt: skip
         with pytest.raises(AuthMalformed):
             claimed_account(wrong)
+
+
+def test_which_version_answers() -> None:
+    """By the length of the response; what is no answer is of neither."""
+    for size, is_old in ((0, True), (24, True), (60, False)):
+        fields = bytes(8) + struct.pack("<HHI", size, size, 64) + bytes(40)
+        assert is_old == answers_in_version_1(b"\x60\x48" + AUTHENTICATE + fields)
+    assert [False] * 3 == [answers_in_version_1(token) for token in (b"", AUTHENTICATE, FLAGS + bytes(60))]
+
+
+FLAGS = b"NTLMSSP\0\x01\0\0\0\x02\x02\0\0"
+
+
+@pytest.mark.parametrize("size", range(len(FLAGS), 32))
+def test_a_first_message_that_ends_behind_its_flags(size: int) -> None:
+    """openvpn leaves out the names, and the fields that say where they are."""
+    assert FLAGS + bytes(16) == whole_negotiate(FLAGS + b"x" * (size - len(FLAGS)))
+
+
+@pytest.mark.parametrize("token", [b"", FLAGS[:-1], FLAGS + bytes(16), AUTHENTICATE + bytes(8), b"\x60" * 20])
+def test_other_tokens_are_left_alone(token: bytes) -> None:
+    """Whole ones, those without flags, other messages, SPNEGO."""
+    assert token == whole_negotiate(token)
 
 
 @given(st.binary(max_size=200))
