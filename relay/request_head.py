@@ -142,9 +142,7 @@ def _check_host(head: RequestHead) -> None:
     hosts = head.values(b"host")
     if len(hosts) > 1:
         raise Refused(malformed("more than one Host field"))
-    if not hosts and head.is_modern and head.line.method != "CONNECT":
-        # RFC 9112 section 3.2 wants it of CONNECT too, where it only repeats the target: links and lftp leave
-        # it out, and of the proxies that we know only Apache refuses that
+    if not hosts and head.is_modern:
         raise Refused(malformed("no Host field, which HTTP/1.1 requires"))
     for host in hosts:
         try:
