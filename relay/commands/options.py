@@ -52,6 +52,13 @@ def port(text: str) -> int:
     return int(text)
 
 
+def file_name(text: str) -> str:
+    """The name of a file; "" is mostly a variable that is not set. Raises: argparse.ArgumentTypeError."""
+    if not text:
+        raise argparse.ArgumentTypeError("''; expected the name of a file")
+    return text
+
+
 def stage_limit(text: str) -> tuple[Stage, float]:
     """STAGE=SECONDS. Raises: argparse.ArgumentTypeError."""
     name, equals, value = text.partition("=")

@@ -1,7 +1,9 @@
 """--report and files of commands that check: how they are named, written and read."""
 
+import errno
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from relay.failure import SettingsError
@@ -19,11 +21,26 @@ def report_of(value: str, known: Iterable[str]) -> tuple[str, str | None]:
     return name, file or None
 
 
-def see_folders(files: Sequence[tuple[str, str | None]]) -> None:
+def see_writable(files: Iterable[tuple[str, str | None]]) -> None:
     """What cannot be written is told now, and not after a run of hours. Raises: SettingsError."""
     for option, file in files:
-        if file not in (None, "-") and not Path(file).parent.is_dir():
-            raise SettingsError(f"{option}: cannot write {file!r}: No such file or directory: its folder")
+        if file not in (None, "-") and (why := _hindrance(Path(file))):
+            raise SettingsError(f"{option}: cannot write {file!r}: {why}")
+
+
+def _hindrance(file: Path) -> str:
+    """Why `file` can surely not be written; "" when perhaps it can."""
+    try:
+        if not file.parent.is_dir():
+            return f"{os.strerror(errno.ENOENT)}: its folder"
+        if file.is_dir():
+            return os.strerror(errno.EISDIR)
+        is_writable = os.access(file if file.exists() else file.parent, os.W_OK)
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:
+        return str(error)
+    return "" if is_writable else os.strerror(errno.EACCES)
 
 
 def write_report(text: str, file: str | None, option: str = "--report") -> None:

@@ -244,6 +244,15 @@ def test_a_file_that_is_no_record(name: str, check: Check, tmp_path: Path) -> No
     assert words in err
 
 
+@pytest.mark.parametrize("option", ["--from", "--elsewhere", "--journal", "--replay"])
+def test_a_file_without_a_name(check: Check, option: str) -> None:
+    """An empty name, of a variable that is not set, is no option left out: status 2 and one line."""
+    for arguments in ((option, ""), (option, "", "127.0.0.1:1")):
+        status, out, err = check(*arguments)
+        assert (2, "", 1) == (status, out, err.count("\n"))
+        assert f"{option}: ''; expected the name of a file" in err
+
+
 def test_a_record_nested_too_deep(check: Check, tmp_path: Path) -> None:
     """Refused, and no traceback."""
     path = tmp_path / "deep.json"
@@ -257,8 +266,8 @@ def test_a_report_that_cannot_be_written(check: Check, closed: Endpoint, tmp_pat
     assert (2, "") == (status, out)
     assert "--report: cannot write" in err
     (tmp_path / "folder").mkdir()
-    status, _, err = check(closed, "--report", f"json={tmp_path}/folder")
-    assert 2 == status
+    status, out, err = check(closed, "--report", f"json={tmp_path}/folder")
+    assert (2, "") == (status, out)
     assert "--report: cannot write" in err
 
 

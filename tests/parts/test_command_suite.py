@@ -267,6 +267,24 @@ def test_a_proxy_that_has_become_slow(suite: Run, file: Path, server: Endpoint, 
     assert "note     ours/closed: is not in the baseline" in out
 
 
+def test_a_baseline_of_a_run_that_fails(suite: Run, file: Path) -> None:
+    """It is kept, and told: in the lines and reports, and on stderr where a report takes stdout."""
+    broken(file)
+    words = "baseline bad.json keeps what is not as expected: direct/framework, ours/framework, direct/closed"
+    status, out, err = suite("--save", "bad.json")
+    assert (1, True, "") == (status, f"note     {words}\n" in out, err)
+    status, out, err = suite("--save", "bad.json", "--report", "json")
+    assert (1, [words]) == (status, json.loads(out)["notes"])
+    assert f"relay suite: warning: {words}\n" == err
+
+
+def test_a_baseline_that_is_not_whole(suite: Run, file: Path) -> None:
+    """What --fail-fast has left out may not be in it."""
+    broken(file)
+    _, out, _ = suite("--save", "bad.json", "--fail-fast", "--jobs", "1")
+    assert "note     baseline bad.json may lack what was not run: " in out
+
+
 def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
     """What was measured otherwise is not compared."""
     (tmp_path / "old.json").write_text('{"baseline_version": 1, "paths": {}}')
@@ -276,9 +294,13 @@ def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(suite: Run, file: Path) -> None:
     """It is told before anything is checked: there is no line of a check."""
-    for option, value in (("--report", "junit=none/out.xml"), ("--save", "none/baseline.json")):
+    for option, value, why in (
+        ("--report", "junit=none/out.xml", "No such file or directory"),
+        ("--save", "none/baseline.json", "No such file or directory"),
+        ("--save", ".", "Is a directory"),
+    ):
         status, out, err = suite(option, value)
-        told = f"relay suite: {option}: cannot write '{value.rpartition('=')[2]}': No such file or directory"
+        told = f"relay suite: {option}: cannot write '{value.rpartition('=')[2]}': {why}"
         assert (2, "", True) == (status, out, err.startswith(told))
 
 
@@ -316,6 +338,8 @@ def test_output_that_nobody_takes(file: Path, jobs: int) -> None:
         (("--report", "html=/none/x"), "--report: cannot write '/none/x': No such file"),
         (("--compare", "none.json"), "--compare: cannot read 'none.json': No such file"),
         (("--compare", "relay.toml"), "--compare: 'relay.toml': this is no JSON"),
+        (("--compare", ""), "--compare: ''; expected the name of a file"),
+        (("--save", ""), "--save: ''; expected the name of a file"),
         (("--tolerance", "fast"), "--tolerance: 'fast'; expected N%, latency=N%, throughput=N% or floor=Nms"),
         (("--tolerance", "=5"), "--tolerance: '=5'; expected"),
         (("--jobs", "65"), "--jobs: 65; expected at most 64"),
