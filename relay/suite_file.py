@@ -16,7 +16,7 @@ from relay.failure import SettingsError
 from relay.keys import load_key
 from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Hop, Route
 from relay.suite import DIRECT, OK, Cell, Suite
-from relay.suite_proxy import expanded, mistaken, read_proxy
+from relay.suite_proxy import expanded, impossible, mistaken, read_proxy
 from relay.toml_lines import Place, line_of
 from relay.toml_table import (
     Between,
@@ -188,6 +188,8 @@ class _Reader:
         """Every [[path]], its names and patterns replaced by what they fit."""
         tables = self._document.get("path", [])
         with self._source.at("path"):
+            if isinstance(tables, dict):
+                raise SettingsError("[path]: expected [[path]], in two brackets: there may be many")
             if not isinstance(tables, list) or not tables:
                 raise SettingsError("[[path]]: expected at least one: a route, a target, what is expected")
         found: dict[str, tuple[Cell, int]] = {}
@@ -217,6 +219,8 @@ class _Reader:
             routes = _fitting(route, self._routes, f"{where}: route")
             targets = _fitting(target, self._targets, f"{where}: target")
             expected = _expected(expect, f"{where}: expect")
+            if expected == (OK,):
+                self._refuse_impossible(routes, targets, f"{where}: target")
             line = line_of(self._source.text, ("path", index))
             return [
                 Cell(
@@ -234,6 +238,13 @@ class _Reader:
             ]
 
         return fill(path, table, where)
+
+    def _refuse_impossible(self, routes: list[str], targets: list[str], where: str) -> None:
+        """Raises: KeyMistaken for a path that no network could make work."""
+        for one in routes:
+            for other in targets:
+                if why := impossible(self._routes[one], self._targets[other].endpoint):
+                    raise KeyMistaken(f"{where}: {one}/{other} cannot work: {why}", "target")
 
     def _refuse_idle_names(self, cells: tuple[Cell, ...]) -> None:
         """A proxy that is on no path would be taken for tested. Raises: SettingsError."""

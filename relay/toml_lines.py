@@ -1,8 +1,9 @@
 """Where in a TOML file a key stands, for errors: Python's own reader of TOML keeps no lines."""
 
+import re
 import tomllib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 Place = Sequence[str | int]
 """The way to a value: ("path", 2, "expect") is the key `expect` of the third [[path]]."""
@@ -17,12 +18,33 @@ def line_of(text: str, place: Place) -> int:
     Raises: tomllib.TOMLDecodeError for a text that is no TOML.
     """
     tomllib.loads(text)
-    lines = text.splitlines(keepends=True)
+    lines = _LINE.findall(text)
     for length in range(len(place), 0, -1):
         if _holds(_beginning(lines, len(lines))[0], place[:length]):
             last = _fewest(lines, place[:length])
             return _beginning(lines, last - 1)[1] + 1
     return 1
+
+
+MAX_SEARCHED_CHARACTERS: Final = 2**16
+"""The reader is asked once for each line back to where the broken value begins."""
+
+# str.splitlines ends lines at characters that are none for TOML, such as U+2028 in a comment
+_LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
+_AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column [0-9]+\)")
+
+
+def broken_at(text: str, words: str) -> tuple[int, int]:
+    """The line in which a text is no TOML, and the one in which what is broken begins, a long list perhaps.
+
+    Args: words: what the reader has said of it.
+    """
+    lines = _LINE.findall(text)
+    at_line = _AT_LINE.search(words)
+    line = int(at_line[1]) if at_line else max(1, len(lines))
+    if len(text) > MAX_SEARCHED_CHARACTERS:
+        return line, line
+    return line, min(line, _beginning(lines, line - 1)[1] + 1)
 
 
 def _fewest(lines: Sequence[str], place: Place) -> int:
