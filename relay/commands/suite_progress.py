@@ -46,7 +46,7 @@ class Progress:
 
             mark = MARKS[result.outcome]
             style = _STYLES.get(result.outcome, "bold red")
-            self._bar.console.print(Text(mark, style).append(line[len(mark) :], "none"))
+            self._bar.console.print(Text.assemble((mark, style), line[len(mark) :]))
             self._bar.advance(self._task)
         elif not self._is_quiet:
             print(line, flush=True)
