@@ -43,7 +43,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     if options.recording is not None:
         raise SettingsError("--recording: only with --replay FILE")
     reports = [report_of(value, REPORTS) for value in options.report]
-    see_writable([("--report", file) for _, file in reports])
+    see_writable(("--report", file or "-") for _, file in reports)
     _refuse_contradictions(options)
     further = _further(options)
     found = read_record(options.saved, "--from") if options.saved else _survey(options)

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.failure import SettingsError, Stage
 from relay.route import MAX_PORT, Endpoint, Hop, Route
@@ -24,6 +24,12 @@ _WHOLE = re.compile(r"[0-9]{1,9}\Z")
 
 class Parser(argparse.ArgumentParser):
     """argparse whose mistakes are SettingsErrors, so that every command ends the same way."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse lets nobody know of a full disk under --help
+        stream = file or sys.stderr
+        if message and stream is not None:
+            stream.write(message)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         line = "".join(letter if letter.isprintable() else "?" for letter in message)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 from relay.failure import SettingsError
 
@@ -22,10 +23,22 @@ def report_of(value: str, known: Iterable[str]) -> tuple[str, str | None]:
 
 
 def see_writable(files: Iterable[tuple[str, str | None]]) -> None:
-    """What cannot be written is told now, and not after a run of hours. Raises: SettingsError."""
+    """What cannot be written is told now, and not after a run of hours; "-" is stdout, None is not asked for.
+
+    Raises: SettingsError.
+    """
     for option, file in files:
-        if file not in (None, "-") and (why := _hindrance(Path(file))):
+        if file == "-":
+            _stdout(option)
+        elif file is not None and (why := _hindrance(Path(file))):
             raise SettingsError(f"{option}: cannot write {file!r}: {why}")
+
+
+def _stdout(option: str) -> TextIO:
+    # None where it was closed by whoever has started us
+    if sys.stdout is None:
+        raise SettingsError(f"{option}: stdout is closed; expected a file, or stdout open")
+    return sys.stdout
 
 
 def _hindrance(file: Path) -> str:
@@ -46,7 +59,7 @@ def _hindrance(file: Path) -> str:
 def write_report(text: str, file: str | None, option: str = "--report") -> None:
     """Write to a file, or to stdout when it is None or "-". Raises: SettingsError."""
     if file is None or file == "-":
-        sys.stdout.write(text)
+        _stdout(option).write(text)
         return
     try:
         Path(file).write_text(text, "utf-8")

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         for cell in suite.cells:
             print(f"{cell.name}: {' or '.join(cell.expect)}")
         return EXIT_GOOD
-    see_writable([("--report", file) for _, file in reports] + [("--save", options.save)])
+    see_writable([("--report", file or "-") for _, file in reports] + [("--save", options.save)])
     before = _baseline(options.compare) if options.compare else None
     is_quiet = any(file in (None, "-") for _, file in reports)
     is_measured = bool(options.save or options.compare)

@@ -19,7 +19,7 @@ class Progress:
         self._is_quiet = is_quiet
         self._total = len(suite.cells) * suite.repeat
         self._bar = None
-        if not is_quiet and sys.stdout.isatty():
+        if not is_quiet and sys.stdout is not None and sys.stdout.isatty():
             from rich.console import Console
             from rich.progress import Progress as Bar
 

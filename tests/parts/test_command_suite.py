@@ -330,6 +330,20 @@ def test_output_that_nobody_takes(file: Path, jobs: int) -> None:
     assert (1, b"") == (done.returncode, done.stderr)
 
 
+def test_stdout_that_is_closed(file: Path) -> None:
+    """The lines go nowhere and the status tells; a report that would go there is a mistake, told at once."""
+    given = environment(SUITE_PASSWORD=SECRET)
+    for more, expected in (
+        ("", (0, b"")),
+        ("--report html", (2, b"relay suite: --report: stdout is closed; expected a file, or stdout open\n")),
+    ):
+        command = f"'{SCRIPTS / 'relay'}' suite -f '{file}' --only direct/closed {more} >&-"
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], stderr=subprocess.PIPE, env=given, timeout=60
+        )
+        assert expected == (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
