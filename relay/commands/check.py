@@ -17,7 +17,7 @@ from relay.commands.options import (
     route_of,
     seconds,
 )
-from relay.commands.report_options import EXIT_UNTESTED, report_of, see_writable, write_report
+from relay.commands.report_options import EXIT_UNTESTED, reports_of, see_writable, write_report
 from relay.commands.saved_report import read_far_journal, read_record
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         return run_replay(options)
     if options.recording is not None:
         raise SettingsError("--recording: only with --replay FILE")
-    reports = [report_of(value, REPORTS) for value in options.report]
+    reports = reports_of(options.report, REPORTS, has_json=options.json)
     see_writable(("--report", file or "-") for _, file in reports)
     _refuse_contradictions(options)
     further = _further(options)

@@ -11,6 +11,9 @@ from relay.failure import SettingsError
 
 EXIT_UNTESTED = 3
 
+_WHOLE = ("html", "json", "junit")
+"""Formats of which a file is one whole; the others are text."""
+
 
 def report_of(value: str, known: Iterable[str]) -> tuple[str, str | None]:
     """FORMAT or FORMAT=FILE. Raises: SettingsError."""
@@ -20,6 +23,18 @@ def report_of(value: str, known: Iterable[str]) -> tuple[str, str | None]:
             f"--report: {value[:80]!r}; expected one of {', '.join(sorted(known))}, then =FILE or not"
         )
     return name, file or None
+
+
+def reports_of(
+    values: Iterable[str], known: Iterable[str], *, has_json: bool = False
+) -> list[tuple[str, str | None]]:
+    """Every --report; `has_json`: --json goes to stdout as well. Raises: SettingsError."""
+    reports = [report_of(value, known) for value in values]
+    shown = ["json"] * has_json + [name for name, file in reports if file in (None, "-")]
+    if len(shown) > 1 and any(name in _WHOLE for name in shown):
+        words = f"{' and '.join(shown)} both to stdout, where no program can read them apart"
+        raise SettingsError(f"--report: {words}; expected =FILE for all but one")
+    return reports
 
 
 def see_writable(files: Iterable[tuple[str, str | None]]) -> None:

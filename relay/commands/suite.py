@@ -15,7 +15,7 @@ from typing import Any
 from relay.baseline import BaselineMalformed, Measured, Tolerance, baseline_text, doubts, read_baseline, some
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, count, file_name
-from relay.commands.report_options import EXIT_UNTESTED, read_bounded, report_of, see_writable, write_report
+from relay.commands.report_options import EXIT_UNTESTED, read_bounded, reports_of, see_writable, write_report
 from relay.commands.suite_progress import Progress
 from relay.failure import SettingsError
 from relay.regression import compared
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     import relay.suite_reports  # noqa: F401 - enters every form of report into SUITE_REPORTS
 
     options = _parser(program).parse_args(arguments)
-    reports = [report_of(value, SUITE_REPORTS) for value in options.report]
+    reports = reports_of(options.report, SUITE_REPORTS)
     tolerance = tolerance_of(options.tolerance)
     whole = read_suite(Path(options.file), os.environ)
     suite = _chosen(whole, options)

@@ -271,6 +271,14 @@ def test_a_report_that_cannot_be_written(check: Check, closed: Endpoint, tmp_pat
     assert "--report: cannot write" in err
 
 
+def test_two_documents_on_one_stdout(check: Check, closed: Endpoint) -> None:
+    """No program could read them apart: told before anything is sent. Texts may follow each other."""
+    status, out, err = check(closed, "--json", "--report", "html")
+    assert (2, "") == (status, out)
+    assert "--report: json and html both to stdout, where no program can read them apart; expected" in err
+    assert 1 == check(closed, "--report", "ticket", "--report", "markdown")[0]
+
+
 def test_nothing_is_printed_of_a_password(check: Check, closed: Endpoint) -> None:
     """Neither in the text, nor in any report."""
     for form in ("html", "json", "junit", "markdown", "text", "ticket"):

@@ -349,6 +349,7 @@ def test_stdout_that_is_closed(file: Path) -> None:
     [
         (("-f", "none.toml"), "none.toml: cannot be read: No such file or directory"),
         (("--report", "pdf"), "--report: 'pdf'; expected one of github, html, json, junit, markdown, "),
+        (("--report", "html", "--report", "junit=-"), "--report: html and junit both to stdout, where no"),
         (("--report", "html=/none/x"), "--report: cannot write '/none/x': No such file"),
         (("--compare", "none.json"), "--compare: cannot read 'none.json': No such file"),
         (("--compare", "relay.toml"), "--compare: 'relay.toml': this is no JSON"),
