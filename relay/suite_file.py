@@ -17,7 +17,7 @@ from relay.keys import load_key
 from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Hop, Route
 from relay.suite import DIRECT, OK, Cell, Suite
 from relay.suite_proxy import expanded, impossible, mistaken, read_proxy
-from relay.toml_lines import Place, line_of
+from relay.toml_lines import Place, line_of, lines_of_tables
 from relay.toml_table import (
     Between,
     KeyMistaken,
@@ -193,10 +193,11 @@ class _Reader:
             if not isinstance(tables, list) or not tables:
                 raise SettingsError("[[path]]: expected at least one: a route, a target, what is expected")
         found: dict[str, tuple[Cell, int]] = {}
+        lines = lines_of_tables(self._source.text, "path", len(tables))
         for index, table in enumerate(tables):
             with self._source.at("path", index):
                 where = f"[[path]] {index + 1}"
-                for cell in self._path(subtable(table, where), where, index):
+                for cell in self._path(subtable(table, where), where, lines[index]):
                     if cell.name in found:
                         other = found[cell.name][1]
                         raise SettingsError(f"{where}: {cell.name}: is in [[path]] {other} already")
@@ -207,7 +208,7 @@ class _Reader:
         self._refuse_idle_names(cells)
         return cells
 
-    def _path(self, table: Table, where: str, index: int) -> list[Cell]:
+    def _path(self, table: Table, where: str, line: int) -> list[Cell]:
         def path(
             *,
             route: Names,
@@ -221,7 +222,6 @@ class _Reader:
             expected = _expected(expect, f"{where}: expect")
             if expected == (OK,):
                 self._refuse_impossible(routes, targets, f"{where}: target")
-            line = line_of(self._source.text, ("path", index))
             return [
                 Cell(
                     one,

@@ -44,7 +44,19 @@ def broken_at(text: str, words: str) -> tuple[int, int]:
     line = int(at_line[1]) if at_line else max(1, len(lines))
     if len(text) > MAX_SEARCHED_CHARACTERS:
         return line, line
-    return line, min(line, _beginning(lines, line - 1)[1] + 1)
+    began = min(line, _beginning(lines, line - 1)[1] + 1)
+    # Of a value that cannot be made, such as too long a number, the reader names no place
+    return (line if at_line or "end of document" in words else began), began
+
+
+def lines_of_tables(text: str, name: str, count: int) -> list[int]:
+    """The line of each of `count` tables [[name]]."""
+    header = re.compile(rf"[ \t]*\[\[[ \t]*{re.escape(name)}[ \t]*\]\]")
+    found = [number for number, line in enumerate(_LINE.findall(text), 1) if header.match(line)]
+    if len(found) == count:
+        return found
+    # Some are written in another way, or one stands in a text: slow, and surely right
+    return [line_of(text, (name, index)) for index in range(count)]
 
 
 def _fewest(lines: Sequence[str], place: Place) -> int:
@@ -64,7 +76,7 @@ def _beginning(lines: Sequence[str], count: int) -> tuple[dict[str, Any], int]:
     for length in range(count, 0, -1):
         try:
             return tomllib.loads("".join(lines[:length])), length
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             continue
     return {}, 0
 

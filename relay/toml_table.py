@@ -65,9 +65,12 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """The tables of a text of TOML. Raises: SettingsError that names the file, and the broken line."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line, began = broken_at(text, str(error))
-        words = f"{path}:{line}: this is no TOML: {error}"
+    except ValueError as error:
+        # Also of a number of thousands of digits, which Python does not take (sys.set_int_max_str_digits)
+        is_readers = isinstance(error, tomllib.TOMLDecodeError)
+        said = str(error) if is_readers else "a number has too many digits"
+        line, began = broken_at(text, said)
+        words = f"{path}:{line}: this is no TOML: {said}"
         raise SettingsError(words + (f"; it begins in line {began}" if began < line else "")) from None
     except RecursionError:
         raise SettingsError(f"{path}: tables or lists are nested too deeply") from None

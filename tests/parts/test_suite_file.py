@@ -161,6 +161,7 @@ def test_what_nothing_tests_is_a_mistake(tmp_path: Path, text: str, line: int, w
         ("[suite]\nname = \n", "2: this is no TOML: "),
         ("[suite]\njobs = 2\n[route.a]\nvia = [\n'b',\n[target.f]\n", "; it begins in line 4"),
         ("[route.a]\nvia = ['b'\n", "2: this is no TOML: "),
+        ("[suite]\njobs = " + "1" * 5000 + "\n[route.a]\n", "2: this is no TOML: a number has too many"),
         ("[suite]\nname = \"\"\"x\n\n[target.f]\n", "4: this is no TOML: "),
         ("[suite]\nname = \"\"\"x\n\n[target.f]\n", "; it begins in line 2"),
     ],
