@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,33 @@ def test_a_file_without_a_name(check: Check, option: str) -> None:
         status, out, err = check(*arguments)
         assert (2, "", 1) == (status, out, err.count("\n"))
         assert f"{option}: ''; expected the name of a file" in err
+
+
+@pytest.mark.parametrize("url", ["http://a b/", "http://127.0.0.1:x/", "http://[/", "http://127.0.0.1:1/"])
+def test_a_journal_that_cannot_be_fetched(check: Check, closed: Endpoint, tmp_path: Path, url: str) -> None:
+    """Also what is no URL is told in one line, with status 2."""
+    saved = tmp_path / "saved.json"
+    check(closed, "--report", f"json={saved}")
+    status, _, err = check("--from", saved, "--journal", url)
+    assert (2, 1, True) == (status, err.count("\n"), "--journal: cannot fetch" in err), err
+
+
+def test_a_journal_at_what_is_no_web_server(check: Check, closed: Endpoint, tmp_path: Path) -> None:
+    """Its words are quoted without what a terminal would obey."""
+    saved = tmp_path / "saved.json"
+    check(closed, "--report", f"json={saved}")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as sock:
+                sock.recv(4096)
+                sock.sendall(b"SSH-2.0 \x1b[31m\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        status, _, err = check("--from", saved, "--journal", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert (2, True) == (status, "SSH-2.0 ?[31m" in err), err
 
 
 def test_a_record_nested_too_deep(check: Check, tmp_path: Path) -> None:

@@ -217,8 +217,9 @@ def test_a_pac_file_from_the_web(monkeypatch: pytest.MonkeyPatch) -> None:
         from_pac(url, FAR)
     with web(200, b" " * 1_100_000) as url, pytest.raises(SettingsError, match="more than 1048576 bytes"):
         from_pac(url, FAR)
-    with pytest.raises(SettingsError, match="cannot fetch"):
-        from_pac("pac+http://127.0.0.1:1/x", FAR)
+    for odd in ("pac+http://127.0.0.1:1/x", "pac+http://a b/", "pac+http://127.0.0.1:x/"):
+        with pytest.raises(SettingsError, match="cannot fetch"):
+            from_pac(odd, FAR)
     with pytest.raises(SettingsError, match=r"cannot read .*No such file"):
         from_pac("pac+file:///nosuch/x", FAR)
 
