@@ -46,7 +46,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
 def logged_in(hops: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
     """The hops with their logins. Raises: SettingsError."""
     given: list[tuple[int, str, Any]] = arguments.of_proxies
-    count = len(hops)
+    # Without any -x they are for nobody, but what cannot be is still a mistake worth a word
+    count = len(hops) or 1
     rules = [
         LoginRules.parse(schemes, charset, spn)
         for schemes, charset, spn in zip(

@@ -276,9 +276,10 @@ def test_the_rules_of_each_proxy() -> None:
     ],
 )
 def test_rules_that_cannot_be(flag: str, value: str, words: str) -> None:
-    """The flag and what was expected."""
-    with pytest.raises(SettingsError, match=f"{flag}: .*{words}"):
-        hops(flag, value)
+    """The flag and what was expected, also where no proxy is there that it could be for."""
+    for given in (arguments("-x", "http://one.test:3128", flag, value), arguments(flag, value)):
+        with pytest.raises(SettingsError, match=f"{flag}: .*{words}"):
+            hops_of(given)
     with pytest.raises(SettingsError, match="given twice for one proxy"):
         hops(flag, "basic", flag, "basic")
 
