@@ -34,7 +34,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="FILE",
-        help="user and password by the proxy's name from FILE (default NETRC, else ~/.netrc)",
+        help="user and password by the proxy's name from FILE (default NETRC, else ~/.netrc); without FILE "
+        "not right before HOST, which would be taken for it",
     )
     group.add_argument(
         "--proxy-keyring",

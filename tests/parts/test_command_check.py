@@ -299,6 +299,14 @@ def test_a_report_that_cannot_be_written(check: Check, closed: Endpoint, tmp_pat
     assert "--report: cannot write" in err
 
 
+def test_no_line_ends_in_a_blank(check: Check, closed: Endpoint) -> None:
+    """Where a long line is broken, on stdout as in a report, also of what was excluded."""
+    for more in ((), ("--explain",), ("--report", "text")):
+        lines = check(closed, *more)[1].splitlines()
+        assert lines == [line.rstrip() for line in lines]
+        assert max(map(len, lines)) <= 100
+
+
 def test_two_documents_on_one_stdout(check: Check, closed: Endpoint) -> None:
     """No program could read them apart: told before anything is sent. Texts may follow each other."""
     status, out, err = check(closed, "--json", "--report", "html")
