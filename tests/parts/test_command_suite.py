@@ -250,6 +250,8 @@ def test_a_baseline(suite: Run, file: Path, tmp_path: Path, closed: Endpoint, se
     assert "WORSE    ours/framework: throughput up was 1000000.00 MB/s, is " in out
     assert "note     direct/closed: was ok, is server-port-closed, as expected" in out
     assert "note     gone/framework: is in the baseline only" in out
+    table = suite("--compare", "baseline.json", "--report", "markdown")[1]
+    assert "| ours | ❌ ok, worse | ✅ proxy-port-policy |" in table
     root = assert_valid(suite("--compare", "baseline.json", "--report", "junit")[1])
     failed = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
     assert {"framework baseline"} == failed
