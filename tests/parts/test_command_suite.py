@@ -173,7 +173,7 @@ def test_several_reports_at_once(suite: Run, file: Path, tmp_path: Path) -> None
         assert "server-port-closed" in texts[other], other
 
 
-def test_junit_fits_the_schema_of_ci_servers(suite: Run, file: Path) -> None:
+def test_junit_fits_the_schema_of_ci_servers(suite: Run, file: Path, tmp_path: Path) -> None:
     """Good or bad, repeated or ended early: a suite for each route, a case for each check."""
     runs = ((False, ()), (True, ("--repeat", "2")), (True, ("--fail-fast", "--jobs", "1")))
     for is_broken, arguments in runs:
@@ -183,6 +183,11 @@ def test_junit_fits_the_schema_of_ci_servers(suite: Run, file: Path) -> None:
         assert ["night <run>: direct", "night <run>: ours"] == [one.get("name") for one in root]
     failure = next(root.iter("failure"))
     assert "ok" == failure.get("type")
+    (tmp_path / "old.json").write_text('{"baseline_version": 2, "paths": {}}')
+    words = ("--fail-fast", "--jobs", "1", "--compare", "old.json", "--report", "junit")
+    cases = assert_valid(suite(*words)[1]).iter("testcase")
+    skipped = {case.get("name") for case in cases if case.find("skipped") is not None}
+    assert {"closed", "closed baseline", "framework", "framework baseline"} == skipped
     assert "it must not: expected fw-drop-syn" in (failure.text or "")
 
 
