@@ -158,6 +158,10 @@ def test_a_netrc_that_cannot_be_read(tmp_path: Path, text: bytes, words: str) ->
     assert "s3cret" not in str(caught.value)
     with pytest.raises(SettingsError, match=r"--proxy-netrc: cannot use .*: No such file"):
         login("--proxy-netrc", str(tmp_path / "missing"))
+    path.write_bytes(b"#" * (2**20 + 1))
+    for endless in (str(path), "/dev/zero"):
+        with pytest.raises(SettingsError, match="expected a file of at most 1048576 bytes"):
+            login("--proxy-netrc", endless)
 
 
 def test_no_password_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
