@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from relay.finding import Finding, printable
 from relay.suite import OK
-from relay.suite_outcome import Measurement, Outcome, Result, SuiteRun
+from relay.suite_outcome import FAILED, Measurement, Outcome, Result, SuiteRun
 
 VERSION: Final = 2
 """1 had measured beside the other checks of a run, and the first 120 kB only."""
@@ -17,6 +17,7 @@ MAX_STEPS: Final = 64
 """Of one path: a chain of eight proxies has some twenty-five."""
 
 MAX_NAME_CHARACTERS: Final = 400
+MAX_TOLD: Final = 6
 WAYS: Final = ("up", "down")
 
 
@@ -127,6 +128,28 @@ def by_cell(results: Sequence[Result]) -> dict[str, list[Result]]:
         if one.outcome is not Outcome.NOT_RUN:
             found.setdefault(one.cell.name, []).append(one)
     return found
+
+
+def doubts(run: SuiteRun, file: str) -> list[str]:
+    """What makes a run a bad baseline; it is kept all the same, for some paths stay broken for long."""
+    found = []
+    for words, outcomes in (
+        ("keeps what is not as expected", FAILED),
+        ("keeps what could not be tested", (Outcome.UNTESTED,)),
+        ("may lack what was not run", (Outcome.NOT_RUN,)),
+    ):
+        names = list(dict.fromkeys(one.cell.name for one in run.results if one.outcome in outcomes))
+        if names:
+            found.append(f"baseline {file} {words}: {some(names)}")
+    if worse := list(dict.fromkeys(one.cell.name for one in run.changes)):
+        found.append(f"baseline {file} keeps what is worse than in {run.baseline}: {some(worse)}")
+    return found
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else ""
+    return ", ".join(names[:MAX_TOLD]) + more
 
 
 def baseline_text(run: SuiteRun) -> str:

@@ -1,5 +1,6 @@
 """Where user and password of a proxy come from: URL, file, environment, netrc, keyring, or a person."""
 
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,8 @@ PASSWORD_VARIABLE: Final = "RELAY_PROXY_PASSWORD"  # noqa: S105 - the name of a 
 
 MAX_FILE_BYTES: Final = 65_536
 """Of a file with one login: larger, it is another file."""
+
+MAX_NETRC_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ def read_netrc(path: str, host: str) -> Credentials | None:
 
     where = path or str(Path.home() / ".netrc")
     try:
+        told = Path(where).stat()
+        if stat.S_ISCHR(told.st_mode) or told.st_size > MAX_NETRC_BYTES:
+            # The module reads to the end, which /dev/zero has none of
+            words = f"expected a file of at most {MAX_NETRC_BYTES} bytes"
+            raise SettingsError(f"--proxy-netrc: cannot use {where!a}: {words}")
         known = netrc.netrc(path or None).hosts
     except netrc.NetrcParseError as error:
         # Not its message: that may quote a word of the file, and any word may be a password

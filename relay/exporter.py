@@ -16,7 +16,6 @@ from relay.exporter_file import ExporterFile
 from relay.exposition import registry_of
 from relay.finding import Findings
 from relay.host_guard import by_address_only, never_cached
-from relay.keys import load_key
 from relay.listening import bound_endpoint, is_public, listen_on
 from relay.probe_metrics import probe_families
 from relay.probe_request import ProbeRefused, ProbeRequest, read_request
@@ -141,7 +140,7 @@ class Exporter:
         self._running += 1
         try:
             found = await survey(
-                asked.route, load_key(asked.module.key_file), timeout_seconds=asked.timeout_seconds,
+                asked.route, asked.module.key, timeout_seconds=asked.timeout_seconds,
                 qualities=asked.module.qualities,
             )  # fmt: skip
         finally:

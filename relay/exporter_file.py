@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
+from protocol.sealing import Key
 from relay.credentials import read_user_file
 from relay.failure import SettingsError
 from relay.keys import load_key
@@ -26,13 +27,13 @@ DEFAULT_PROBES_AT_ONCE = 8
 class Module:
     """One way to probe.
 
-    hops: the proxies, nearest first. key_file: None is the public key, or RELAY_KEY_FILE.
+    hops: the proxies, nearest first. key: read once, so that a file that goes away later fails no probe.
     qualities: also try sizes, half-close and early bytes on a path that works, at more connections a probe.
     """
 
     hops: tuple[Hop, ...] = ()
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    key_file: str | None = None
+    key: Key = field(default_factory=lambda: load_key(None), repr=False)
     qualities: bool = False
 
 
@@ -133,9 +134,7 @@ def _read_module(table: Table, where: str, folder: Path, hops: Mapping[str, Hop]
             if name not in hops:
                 known = ", ".join(hops) or "a table [proxy.NAME], of which there is none"
                 raise SettingsError(f"{where}: through: there is no proxy {name[:60]!r}; expected {known}")
-        key = str(folder / key_file) if key_file is not None else None
-        # A file that cannot be used is told at the start, not by the first probe
-        load_key(key, f"{where}: key_file")
+        key = load_key(str(folder / key_file) if key_file is not None else None, f"{where}: key_file")
         return Module(tuple(hops[name] for name in through), timeout_seconds, key, qualities)
 
     return fill(module, table, where)

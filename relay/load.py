@@ -4,11 +4,14 @@ Locust makes sockets and threads cooperative when it is imported, so this module
 for programs that have an event loop. BlockingFrameworkClient knows nothing of it.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import gevent
+from gevent import GreenletExit
 from locust import User, events
 
 from protocol.packet import Packet, source_bytes
@@ -21,6 +24,8 @@ from relay.reconnection import ONCE, what_ended
 from relay.route import FRAMEWORK_PORT, Endpoint, Hop, Route
 
 CONNECT, RECONNECT = "connect", "reconnect"
+EXIT_USAGE = 2
+_log = logging.getLogger(__name__)
 TYPE = "framework"
 """The type of every request in Locust's reports."""
 
@@ -59,10 +64,14 @@ class FrameworkUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
+        try:
+            route, key = self._route(), load_key(None)
+        except SettingsError as error:
+            _end(environment, str(error))
+            raise GreenletExit from None  # ends the spawning of users, and has no traceback
         # What died is counted, so nothing is repeated behind the report's back
         self.client = BlockingFrameworkClient(
-            self._route(), load_key(None), timeout_seconds=self.timeout_seconds, backoff=ONCE,
-            on_connect=self._connected,
+            route, key, timeout_seconds=self.timeout_seconds, backoff=ONCE, on_connect=self._connected,
         )  # fmt: skip
 
     def on_stop(self) -> None:
@@ -131,6 +140,16 @@ class FrameworkUser(User):
         return Route(target, tuple(
             completed(hop, Sources(os.environ, is_nearest=at == 0)) for at, hop in enumerate(hops)
         ))  # fmt: skip
+
+
+def _end(environment: Any, words: str) -> None:
+    """No user can be made with these settings: end the run, with status 2; the web page may begin another."""
+    _log.error("%s", words)
+    environment.process_exit_code = EXIT_USAGE
+    runner = environment.runner
+    if runner is not None:
+        # Beside us: both end the greenlet that they are called from
+        gevent.spawn(runner.quit if environment.web_ui is None else runner.stop)
 
 
 def _add_options(parser: Any) -> None:

@@ -1,5 +1,6 @@
 """Proxy auto-configuration: fetch a PAC file, ask it in a child process, read its answer."""
 
+import http.client
 import re
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def _download(plain: str, url: str) -> bytes:
     try:
         with opener.open(plain, timeout=FETCH_SECONDS) as reply:
             return _within(reply, time.monotonic() + FETCH_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise SettingsError(f"--proxy: cannot fetch {_shown(url)}: {_why(error)}") from None
 
 

@@ -59,7 +59,7 @@ class Listen:
 class AccessLog:
     """[log]: `file` is a path, "-" for stdout, None for no log."""
 
-    file: str | None = None
+    file: Annotated[str, Between(1, 4_096)] | None = None
     format: LogFormat = "json"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.failure import SettingsError
-from relay.route import Endpoint, Hop
+from relay.route import MAX_PORT, Endpoint, Hop
 
 # In this order; lower case first, as curl has it. A tunnel is asked for with CONNECT, as for https:// URLs,
 # and http_proxy is for requests that are forwarded in plain: it is told of, and not used.
@@ -14,6 +14,9 @@ PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 EXCEPTION_VARIABLES = ("no_proxy", "NO_PROXY")
 _UNUSED_VARIABLES = ("http_proxy", "HTTP_PROXY")
 _SEPARATORS = re.compile(r"[\s,]+")
+_NUMBERS = re.compile(r"[0-9.*]*[0-9][0-9.*]*\Z")
+_NOT_IN_NAMES = re.compile(r"[*:\[\]@;|<>]")
+MAX_UNFIT = 5
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -48,6 +51,10 @@ def from_environment(target: Endpoint, environment: Mapping[str, str]) -> Decisi
     exceptions = [name for name in EXCEPTION_VARIABLES if environment.get(name, "").strip()]
     if exceptions:
         notes += [f"{name} is set as well, and not used" for name in exceptions[1:]]
+        notes += [
+            f"{exceptions[0]} has {entry[:80]!a}, which is for nothing: {why}"
+            for entry, why in unfit_exceptions(environment[exceptions[0]])[:MAX_UNFIT]
+        ]
         if entry := matching_exception(target, environment[exceptions[0]]):
             notes.insert(0, f"{found[0]} names {hop}")
             return Decision("environment", ((),), f"{exceptions[0]} has {entry[:80]!a}", tuple(notes))
@@ -67,6 +74,28 @@ def matching_exception(target: Endpoint, exceptions: str) -> str | None:
         if entry and _is_for(entry, target):
             return entry
     return None
+
+
+def unfit_exceptions(exceptions: str) -> list[tuple[str, str]]:
+    """The entries of a NO_PROXY list that no target can fit, and why: somebody meant something by them."""
+    entries = dict.fromkeys(entry for entry in _SEPARATORS.split(exceptions.strip()) if entry)
+    return [(entry, why) for entry in entries if (why := _why_unfit(entry))]
+
+
+def _why_unfit(entry: str) -> str:
+    if "//" in entry:
+        return "a URL; expected its host alone"
+    pattern, port = _without_port(entry.lower())
+    if port is not None and not 0 < port <= MAX_PORT:
+        return f"there is no port {port}"
+    if pattern == "*" or _network(pattern) is not None:
+        return ""
+    if "/" in pattern:
+        return "no network; expected ADDRESS/BITS"
+    name = pattern.removeprefix("*").strip(".")
+    if _NUMBERS.match(name):
+        return "no address; expected a whole one, or a network such as 10.0.0.0/8"
+    return "" if name and not _NOT_IN_NAMES.search(name) else "no name, address or network"
 
 
 def _is_for(entry: str, target: Endpoint) -> bool:

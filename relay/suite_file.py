@@ -16,8 +16,8 @@ from relay.failure import SettingsError
 from relay.keys import load_key
 from relay.route import FRAMEWORK_PORT, MAX_PORT, Endpoint, Hop, Route
 from relay.suite import DIRECT, OK, Cell, Suite
-from relay.suite_proxy import expanded, mistaken, read_proxy
-from relay.toml_lines import Place, line_of
+from relay.suite_proxy import expanded, impossible, mistaken, read_proxy
+from relay.toml_lines import Place, line_of, lines_of_tables
 from relay.toml_table import (
     Between,
     KeyMistaken,
@@ -188,13 +188,16 @@ class _Reader:
         """Every [[path]], its names and patterns replaced by what they fit."""
         tables = self._document.get("path", [])
         with self._source.at("path"):
+            if isinstance(tables, dict):
+                raise SettingsError("[path]: expected [[path]], in two brackets: there may be many")
             if not isinstance(tables, list) or not tables:
                 raise SettingsError("[[path]]: expected at least one: a route, a target, what is expected")
         found: dict[str, tuple[Cell, int]] = {}
+        lines = lines_of_tables(self._source.text, "path", len(tables))
         for index, table in enumerate(tables):
             with self._source.at("path", index):
                 where = f"[[path]] {index + 1}"
-                for cell in self._path(subtable(table, where), where, index):
+                for cell in self._path(subtable(table, where), where, lines[index]):
                     if cell.name in found:
                         other = found[cell.name][1]
                         raise SettingsError(f"{where}: {cell.name}: is in [[path]] {other} already")
@@ -205,7 +208,7 @@ class _Reader:
         self._refuse_idle_names(cells)
         return cells
 
-    def _path(self, table: Table, where: str, index: int) -> list[Cell]:
+    def _path(self, table: Table, where: str, line: int) -> list[Cell]:
         def path(
             *,
             route: Names,
@@ -217,7 +220,8 @@ class _Reader:
             routes = _fitting(route, self._routes, f"{where}: route")
             targets = _fitting(target, self._targets, f"{where}: target")
             expected = _expected(expect, f"{where}: expect")
-            line = line_of(self._source.text, ("path", index))
+            if expected == (OK,):
+                self._refuse_impossible(routes, targets, f"{where}: target")
             return [
                 Cell(
                     one,
@@ -234,6 +238,13 @@ class _Reader:
             ]
 
         return fill(path, table, where)
+
+    def _refuse_impossible(self, routes: list[str], targets: list[str], where: str) -> None:
+        """Raises: KeyMistaken for a path that no network could make work."""
+        for one in routes:
+            for other in targets:
+                if why := impossible(self._routes[one], self._targets[other].endpoint):
+                    raise KeyMistaken(f"{where}: {one}/{other} cannot work: {why}", "target")
 
     def _refuse_idle_names(self, cells: tuple[Cell, ...]) -> None:
         """A proxy that is on no path would be taken for tested. Raises: SettingsError."""

@@ -10,11 +10,16 @@ from typing import Annotated, Final, Literal
 from relay.client_logins import LoginRules
 from relay.failure import SettingsError
 from relay.hop_files import checked_hop
-from relay.route import Hop, check_login
+from relay.route import Endpoint, Hop, check_login
 from relay.toml_table import Between, KeyMistaken, Table, fill
 
 MAX_SECRET_BYTES: Final = 4_096
 """Of a file with one password."""
+
+OF_TLS: Final = (
+    "ca_file", "cert_file", "key_file", "server_name", "system_trust", "http2", "verify",
+)  # fmt: skip
+"""Keys that say nothing of a proxy without TLS; whoever has set one believes that there is some."""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Text = Annotated[str, Between(1, 4096)]
@@ -85,8 +90,27 @@ def read_proxy(name: str, table: Table, folder: Path, environ: Mapping[str, str]
         timeout_seconds=read.timeout_seconds,
         login=_login_rules(read, where),
     )
+    if not hop.tls and (useless := next((key for key in table if key in OF_TLS), None)):
+        raise KeyMistaken(f"{where}: {useless}: is of https:// proxies; expected it there only", useless)
+    return _checked(_logged_in(hop, read, where, folder, environ), where)
+
+
+def _checked(hop: Hop, where: str) -> Hop:
+    """Look at the files. Raises: KeyMistaken."""
     names = {one.name: f"{where}: {one.name}" for one in fields(ProxyTable)}
-    return checked_hop(_logged_in(hop, read, where, folder, environ), names)
+    try:
+        return checked_hop(hop, names)
+    except SettingsError as error:
+        key = next((key for key, name in names.items() if str(error).startswith(f"{name}:")), "cert_file")
+        raise KeyMistaken(str(error), key) from None
+
+
+def impossible(hops: tuple[Hop, ...], target: Endpoint) -> str:
+    """Why no network could make this way work; "" when one could."""
+    for hop, asked in zip(hops, (*(one.endpoint for one in hops[1:]), target), strict=False):
+        if hop.socks in ("socks4", "socks4a") and ":" in asked.host:
+            return f"{hop} is SOCKS 4, which cannot carry the IPv6 address {asked.host}"
+    return ""
 
 
 def _login_rules(read: ProxyTable, where: str) -> LoginRules:
@@ -100,6 +124,9 @@ def _login_rules(read: ProxyTable, where: str) -> LoginRules:
 def _parsed(url: str, where: str, environ: Mapping[str, str]) -> Hop:
     if "@" in url:
         raise KeyMistaken(f"{where}: url: holds a login; expected it in user and password", "url")
+    if url == "auto" or url.startswith("pac+"):
+        words = "that asks this machine's settings; expected the proxy itself, which `relay route` tells"
+        raise KeyMistaken(f"{where}: url: {url[:80]!a}: {words}", "url")
     with mistaken("url"):
         return Hop.parse(expanded(url, environ), f"{where}: url")
 

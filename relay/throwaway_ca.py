@@ -126,6 +126,9 @@ def _write(path: Path, pem: bytes) -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
+        # A pipe would keep us waiting, and /dev/null, which is empty, would be replaced by a file
+        if not path.is_file() and not path.is_dir() and path.exists():
+            return False
         with path.open("rb") as file:
             data = file.read(MAX_CA_BYTES)
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from relay.failure import SettingsError
+from relay.toml_lines import broken_at
 
 T = TypeVar("T")
 Table = Mapping[str, Any]
@@ -57,15 +58,20 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"{path}: this is no UTF-8 (at line {line})") from None
+        raise SettingsError(f"{path}:{line}: this is no UTF-8") from None
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """The tables of a text of TOML. Raises: SettingsError that names the file, and the broken line."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: this is no TOML: {error}") from None
+    except ValueError as error:
+        # Also of a number of thousands of digits, which Python does not take (sys.set_int_max_str_digits)
+        is_readers = isinstance(error, tomllib.TOMLDecodeError)
+        said = str(error) if is_readers else "a number has too many digits"
+        line, began = broken_at(text, said)
+        words = f"{path}:{line}: this is no TOML: {said}"
+        raise SettingsError(words + (f"; it begins in line {began}" if began < line else "")) from None
     except RecursionError:
         raise SettingsError(f"{path}: tables or lists are nested too deeply") from None
 

@@ -177,6 +177,9 @@ def set_verifiers(path: Path, user: str, verifiers: Sequence[str]) -> bool:
     """
     check_user(user, "user")
     is_there = path.exists()
+    if is_there and not path.is_file() and not path.is_dir():
+        # /dev/null would be replaced by a file, and a pipe keep us waiting
+        raise SettingsError(f"{path}: is a pipe or a device; expected a file, or none")
     if is_there:
         read_users(path)
     lines = path.read_text("utf-8").removesuffix("\n").split("\n") if is_there else []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from relay.failure import SettingsError
+from relay.leaving import leave
 from relay.listener import Bound, Listener, open_again, open_listeners
 from relay.listening import bound_endpoint, listen_on
 from relay.route import Endpoint
@@ -195,6 +196,4 @@ def _be_worker(
         # SIGINT when the loop, and its handler, had ended already: it has stopped as it was told
         status = 0
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        leave(status)

@@ -8,8 +8,16 @@ from relay.catalogue import causes
 from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.check_extras import add_extras, alone, decision_of, extras_of
 from relay.commands.check_watch import Watch, until_ended, watched
-from relay.commands.options import Parser, add_key_option, add_proxy_options, count, route_of, seconds
-from relay.commands.report_options import EXIT_UNTESTED, report_of, see_folders, write_report
+from relay.commands.options import (
+    Parser,
+    add_key_option,
+    add_proxy_options,
+    count,
+    file_name,
+    route_of,
+    seconds,
+)
+from relay.commands.report_options import EXIT_UNTESTED, reports_of, see_writable, write_report
 from relay.commands.saved_report import read_far_journal, read_record
 from relay.diagnosis import Verdict, diagnose
 from relay.failure import SettingsError
@@ -34,8 +42,8 @@ def run(arguments: Sequence[str], program: str) -> int:
         return run_replay(options)
     if options.recording is not None:
         raise SettingsError("--recording: only with --replay FILE")
-    reports = [report_of(value, REPORTS) for value in options.report]
-    see_folders([("--report", file) for _, file in reports])
+    reports = reports_of(options.report, REPORTS, has_json=options.json)
+    see_writable(("--report", file or "-") for _, file in reports)
     _refuse_contradictions(options)
     further = _further(options)
     found = read_record(options.saved, "--from") if options.saved else _survey(options)
@@ -95,11 +103,12 @@ def _parser(program: str) -> Parser:
         help="html, json, junit, markdown, text or ticket; to FILE, or to stdout in place of the usual text",
     )  # fmt: skip
     parser.add_argument(
-        "--from", dest="saved", metavar="FILE", help="judge a saved JSON report; nothing is sent"
-    )
+        "--from", dest="saved", type=file_name, metavar="FILE",
+        help="judge a saved JSON report; nothing is sent",
+    )  # fmt: skip
     add_extras(parser)
     parser.add_argument(
-        "--replay", metavar="FILE",
+        "--replay", type=file_name, metavar="FILE",
         help="say again what `relay tunnel --record FILE` has kept, to HOST:PORT or the recorded target, "
         "directly and through -x, and compare length and time of the replies",
     )  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.check import Extras
-from relay.commands.options import count, decided, is_sourced, seconds
+from relay.commands.options import count, decided, file_name, is_sourced, seconds
 from relay.dial import literal_addresses
 from relay.failure import SettingsError
 from relay.finding import Finding, Findings
@@ -43,7 +43,7 @@ def add_extras(parser: argparse.ArgumentParser) -> None:
         more.add_argument(name, type=seconds, metavar="SECONDS", help=words)
     more.add_argument("--count", type=count, metavar="N", help="with --watch: end after N runs")
     for name, (metavar, words) in _OTHERS.items():
-        more.add_argument(name, metavar=metavar, help=words)
+        more.add_argument(name, type=file_name if "FILE" in metavar else str, metavar=metavar, help=words)
     for name, words in _FLAGS.items():
         more.add_argument(name, action="store_true", help=words)
 

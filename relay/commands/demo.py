@@ -18,6 +18,8 @@ def run(arguments: Sequence[str], program: str) -> int:
     hops = hops_of(options)
     if (options.server is None) != (not hops):
         raise SettingsError("--server and -x go together: expected both, or neither for the embedded demo")
+    if options.no_direct and options.server is None:
+        raise SettingsError("--no-direct: expected --server and -x; the embedded server is always near")
     began = time.monotonic()
     if options.server is None:
         missed = run_to_end(demonstrate_embedded(_say))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, count, shown
-from relay.commands.report_options import write_report
+from relay.commands.options import Parser, count, file_name, shown
+from relay.commands.report_options import see_writable, write_report
 from relay.failure import SettingsError
 from relay.lab.network import ADDRESSES
 from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment, in_a_room
@@ -30,6 +30,13 @@ def run(arguments: Sequence[str], program: str) -> int:
     scenarios = read_scenarios(Path(file) for file in options.scenarios)
     status: int = options.do(options, scenarios, program)
     return status
+
+
+_FILES = (
+    ("--json", "FILE", "write all that was seen; - is stdout"),
+    ("--record", "FILE.json", "keep what was seen of each as a test vector"),
+    ("--accuracy", "FILE.md", "write the confusion matrix, times and versions"),
+)
 
 
 def _parser(program: str) -> Parser:
@@ -53,11 +60,8 @@ def _parser(program: str) -> Parser:
     running.add_argument(
         "--complete", action="store_true", help="fail, too, when this machine cannot play a scenario"
     )
-    running.add_argument("--json", metavar="FILE", help="write all that was seen; - is stdout")
-    running.add_argument("--record", metavar="FILE.json", help="keep what was seen of each as a test vector")
-    running.add_argument(
-        "--accuracy", metavar="FILE.md", help="write the confusion matrix, times and versions"
-    )
+    for name, metavar, words in _FILES:
+        running.add_argument(name, type=file_name, metavar=metavar, help=words)
     running.set_defaults(do=_run)
     shell = commands.add_parser("shell", help="a shell, or a COMMAND, on the client of a scenario")
     shell.add_argument("name", metavar="NAME")
@@ -107,6 +111,7 @@ def _run(options: Any, scenarios: dict[str, Scenario], program: str) -> int:
         raise SettingsError("expected NAME, --only-kind or --all; see relay lab list")
     if options.healthy_runs > MAX_RUNS:
         raise SettingsError(f"--healthy-runs: {options.healthy_runs}; expected at most {MAX_RUNS}")
+    see_writable([(f"--{name}", getattr(options, name)) for name in ("json", "record", "accuracy")])
     from relay.lab.matrix import accuracy_page, matrix, vectors
 
     tally, found = Tally(), _chosen(options, scenarios)

@@ -34,7 +34,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="FILE",
-        help="user and password by the proxy's name from FILE (default NETRC, else ~/.netrc)",
+        help="user and password by the proxy's name from FILE (default NETRC, else ~/.netrc); without FILE "
+        "not right before HOST, which would be taken for it",
     )
     group.add_argument(
         "--proxy-keyring",
@@ -46,7 +47,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
 def logged_in(hops: Sequence[Hop], arguments: argparse.Namespace) -> tuple[Hop, ...]:
     """The hops with their logins. Raises: SettingsError."""
     given: list[tuple[int, str, Any]] = arguments.of_proxies
-    count = len(hops)
+    # Without any -x they are for nobody, but what cannot be is still a mistake worth a word
+    count = len(hops) or 1
     rules = [
         LoginRules.parse(schemes, charset, spn)
         for schemes, charset, spn in zip(

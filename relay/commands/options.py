@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.failure import SettingsError, Stage
 from relay.route import MAX_PORT, Endpoint, Hop, Route
@@ -24,6 +24,12 @@ _WHOLE = re.compile(r"[0-9]{1,9}\Z")
 
 class Parser(argparse.ArgumentParser):
     """argparse whose mistakes are SettingsErrors, so that every command ends the same way."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse lets nobody know of a full disk under --help
+        stream = file or sys.stderr
+        if message and stream is not None:
+            stream.write(message)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         line = "".join(letter if letter.isprintable() else "?" for letter in message)
@@ -50,6 +56,13 @@ def port(text: str) -> int:
     if not _WHOLE.match(text) or not 0 < int(text) <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"{shown(text)}; expected a port from 1 to {MAX_PORT}")
     return int(text)
+
+
+def file_name(text: str) -> str:
+    """The name of a file; "" is mostly a variable that is not set. Raises: argparse.ArgumentTypeError."""
+    if not text:
+        raise argparse.ArgumentTypeError("''; expected the name of a file")
+    return text
 
 
 def stage_limit(text: str) -> tuple[Stage, float]:

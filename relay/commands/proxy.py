@@ -32,8 +32,8 @@ MAX_PROBE_BYTES = 4096
 
 def run(arguments: Sequence[str], program: str) -> int:
     """Proxy until told to stop."""
-    if list(arguments) == ["personas"]:
-        return list_personas()
+    if arguments[:1] == ["personas"]:
+        return list_personas(arguments[1:], f"{program} personas")
     if arguments[:1] == ["passwd"]:
         return passwd.run(arguments[1:], f"{program} passwd")
     options = proxy_parser(program).parse_args(arguments)

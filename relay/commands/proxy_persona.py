@@ -1,8 +1,10 @@
 """Options of `relay proxy` for personas, and `relay proxy personas`."""
 
 import argparse
+from collections.abc import Sequence
 
 from relay.commands import EXIT_GOOD
+from relay.commands.options import Parser
 from relay.persona import Persona, load, names
 
 
@@ -19,8 +21,10 @@ def persona_of(options: argparse.Namespace) -> Persona | None:
     return load(options.persona) if options.persona is not None else None
 
 
-def list_personas() -> int:
-    """Print one line for each."""
+def list_personas(arguments: Sequence[str], program: str) -> int:
+    """Print one line for each. Raises: SettingsError for an argument; there are none."""
+    words = "List whom `relay proxy --persona NAME` can stand in for (docs/personas.md)."
+    Parser(program, description=words).parse_args(arguments)
     found = [load(name) for name in names()]
     width = max(len(persona.name) for persona in found)
     for persona in found:

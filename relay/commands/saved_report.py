@@ -1,5 +1,6 @@
 """Files of `relay check` and `relay report`: a saved record, a server's journal."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ MAX_RECORD_BYTES = 8 * 2**20
 
 MAX_JOURNAL_BYTES = 64 * 2**20
 FETCH_SECONDS = 10.0
+MAX_WHY_CHARACTERS = 200
 
 
 def read_record(file: str, what: str) -> Findings:
@@ -53,14 +55,15 @@ def _fetch(url: str, what: str, expected: str) -> bytes:
     try:
         with opener.open(url, timeout=FETCH_SECONDS) as reply:
             content: bytes = reply.read(MAX_JOURNAL_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise SettingsError(f"{what}: cannot fetch {url!r}: {_why(error)}") from None
     if len(content) > MAX_JOURNAL_BYTES:
         raise SettingsError(f"{what}: {url!r} is over {MAX_JOURNAL_BYTES} bytes; expected {expected}")
     return content
 
 
-def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+def _why(error: Exception) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    words = (getattr(reason, "strerror", None) or str(reason))[:MAX_WHY_CHARACTERS]
+    # What is no HTTP is quoted by http.client as it came
+    return "".join(letter if letter.isprintable() else "?" for letter in words) or type(reason).__name__

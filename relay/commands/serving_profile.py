@@ -8,7 +8,7 @@ from pathlib import Path
 from relay.access_ports import parse_ports
 from relay.commands.admin_option import add_admin_option, admin_endpoint
 from relay.commands.listener_options import add_listener_options, listeners_of
-from relay.commands.options import Parser, add_listen_option, count, listen_of, seconds
+from relay.commands.options import Parser, add_listen_option, count, file_name, listen_of, seconds
 from relay.commands.proxy_faults import add_fault_options, rules_of
 from relay.commands.proxy_persona import add_persona_option, persona_of
 from relay.failure import SettingsError
@@ -112,8 +112,9 @@ def proxy_parser(program: str) -> Parser:
     )  # fmt: skip
     parser.add_argument("--via", metavar="NAME", help="name in Via fields (default: a random one)")
     parser.add_argument(
-        "--access-log", metavar="FILE", help="append one line per tunnel or request; - is stdout"
-    )
+        "--access-log", type=file_name, metavar="FILE",
+        help="append one line per tunnel or request; - is stdout",
+    )  # fmt: skip
     parser.add_argument("--log-format", choices=tuple(FORMATS), help="of the access log (default json)")
     add_admin_option(parser, "tunnels")
     parser.add_argument(

@@ -4,6 +4,7 @@ import asyncio
 import fnmatch
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.baseline import BaselineMalformed, Measured, Tolerance, baseline_text, read_baseline
+from relay.baseline import BaselineMalformed, Measured, Tolerance, baseline_text, doubts, read_baseline, some
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, count
-from relay.commands.report_options import EXIT_UNTESTED, read_bounded, report_of, see_folders, write_report
+from relay.commands.options import Parser, count, file_name
+from relay.commands.report_options import EXIT_UNTESTED, read_bounded, reports_of, see_writable, write_report
 from relay.commands.suite_progress import Progress
 from relay.failure import SettingsError
 from relay.regression import compared
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     import relay.suite_reports  # noqa: F401 - enters every form of report into SUITE_REPORTS
 
     options = _parser(program).parse_args(arguments)
-    reports = [report_of(value, SUITE_REPORTS) for value in options.report]
+    reports = reports_of(options.report, SUITE_REPORTS)
     tolerance = tolerance_of(options.tolerance)
     whole = read_suite(Path(options.file), os.environ)
     suite = _chosen(whole, options)
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str], program: str) -> int:
         for cell in suite.cells:
             print(f"{cell.name}: {' or '.join(cell.expect)}")
         return EXIT_GOOD
-    see_folders([("--report", file) for _, file in reports] + [("--save", options.save)])
+    see_writable([("--report", file or "-") for _, file in reports] + [("--save", options.save)])
     before = _baseline(options.compare) if options.compare else None
     is_quiet = any(file in (None, "-") for _, file in reports)
     is_measured = bool(options.save or options.compare)
@@ -48,6 +49,10 @@ def run(arguments: Sequence[str], program: str) -> int:
     if before is not None:
         known = {cell.name for cell in whole.cells}
         found = compared(found, before, options.compare, tolerance, known)
+    if options.save and (said := doubts(found, options.save)):
+        found = replace(found, notes=(*found.notes, *said))
+        if is_quiet:
+            print("\n".join(f"{program}: warning: {one}" for one in said), file=sys.stderr, flush=True)
     with _each_in_turn() as write:
         _tell(found, reports, is_quiet, write)
         if options.save:
@@ -61,8 +66,9 @@ def run(arguments: Sequence[str], program: str) -> int:
 def _parser(program: str) -> Parser:
     parser = Parser(program, description="Check a matrix of paths, each against what is expected of it.")
     parser.add_argument(
-        "-f", "--file", default=DEFAULT_FILE, metavar="FILE", help=f"the suite (default {DEFAULT_FILE})"
-    )
+        "-f", "--file", type=file_name, default=DEFAULT_FILE, metavar="FILE",
+        help=f"the suite (default {DEFAULT_FILE})",
+    )  # fmt: skip
     parser.add_argument(
         "--only", action="append", default=[], metavar="GLOB",
         help="only paths whose ROUTE/TARGET fits, such as 'squid/*'; repeat for more",
@@ -76,8 +82,12 @@ def _parser(program: str) -> Parser:
         help="github, html, json, junit, markdown, text or ticket; to FILE, or to stdout in place of the "
         "usual lines; repeat for more",
     )  # fmt: skip
-    parser.add_argument("--save", metavar="FILE", help="keep verdicts, latency and throughput as a baseline")
-    parser.add_argument("--compare", metavar="FILE", help="fail on what is worse than in this baseline")
+    parser.add_argument(
+        "--save", type=file_name, metavar="FILE", help="keep verdicts, latency and throughput as a baseline"
+    )
+    parser.add_argument(
+        "--compare", type=file_name, metavar="FILE", help="fail on what is worse than in this baseline"
+    )
     parser.add_argument(
         "--tolerance", default="", metavar="LIST",
         help="how much worse is not worse: 'latency=50%%,throughput=50%%,floor=10ms' (the default); "
@@ -98,14 +108,10 @@ def _chosen(suite: Suite, options: Any) -> Suite:
         )
         if not cells:
             names = [cell.name for cell in suite.cells]
-            raise SettingsError(f"--only: no path fits; there are {_some(names)}")
+            raise SettingsError(f"--only: no path fits; there are {some(names)}")
     return replace(
         suite, cells=cells, jobs=options.jobs or suite.jobs, repeat=options.repeat or suite.repeat
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def tolerance_of(text: str) -> Tolerance:

@@ -19,7 +19,7 @@ class Progress:
         self._is_quiet = is_quiet
         self._total = len(suite.cells) * suite.repeat
         self._bar = None
-        if not is_quiet and sys.stdout.isatty():
+        if not is_quiet and sys.stdout is not None and sys.stdout.isatty():
             from rich.console import Console
             from rich.progress import Progress as Bar
 
@@ -46,7 +46,7 @@ class Progress:
 
             mark = MARKS[result.outcome]
             style = _STYLES.get(result.outcome, "bold red")
-            self._bar.console.print(Text(mark, style).append(line[len(mark) :], "none"))
+            self._bar.console.print(Text.assemble((mark, style), line[len(mark) :]))
             self._bar.advance(self._task)
         elif not self._is_quiet:
             print(line, flush=True)

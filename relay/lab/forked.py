@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from relay.commands import main
 from relay.lab import kernel
+from relay.leaving import leave
 
 MODULES = (
     "pyroute2", "relay.commands.check", "relay.commands.proxy", "relay.commands.server", "relay.emulator",
@@ -88,9 +89,7 @@ def _run(
     except BaseException:  # noqa: BLE001 - the process ends here: a defect is told on its stderr
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        leave(status)
 
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from relay.lab import kernel
 from relay.lab.forked import Forked, start
+from relay.leaving import leave
 
 FOLDER = Path("/run/relay-lab")
 """What the programs of a scenario write; below /run, which is empty memory in a room."""
@@ -109,9 +110,7 @@ def _begin(work: Callable[[], int], complaints: int) -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        leave(status)
 
 
 def _mount_all() -> None:

@@ -17,17 +17,23 @@ WIDTH = 100
 @report("text")
 def text(told: Told) -> str:
     """Plain text, as in a pipe."""
+    return _plain(told, explain=False)
+
+
+def _plain(told: Told, explain: bool) -> str:
     buffer = io.StringIO()
-    draw(told, Console(file=buffer, width=WIDTH, color_system=None, highlight=False))
-    return buffer.getvalue()
+    draw(told, Console(file=buffer, width=WIDTH, color_system=None, highlight=False), explain)
+    # rich leaves the blank at which it has broken a line
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def show(told: Told, explain: bool = False) -> None:
     """Draw it on stdout; colours only at a terminal, and not when NO_COLOR is set."""
     console = Console(file=sys.stdout, highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=WIDTH, color_system=None, highlight=False)
-    draw(told, console, explain)
+    if console.is_terminal:
+        draw(told, console, explain)
+    else:
+        print(_plain(told, explain), end="", flush=True)
 
 
 def draw(told: Told, console: Console, explain: bool = False) -> None:

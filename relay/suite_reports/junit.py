@@ -26,11 +26,12 @@ def _suite(root: Xml.Element, run: SuiteRun, route: str, results: list[Result]) 
     class_name = f"{run.name}.{route}".replace("/", "_")
     cells = {one.cell.name: one.cell for one in results}.values()
     changed = [cell for cell in cells if run.changes_of(cell)]
+    unseen = _not_compared(results) if run.baseline else set()
     counts = {
         "tests": len(results) + (len(cells) if run.baseline else 0),
         "failures": sum(one.outcome in FAILED for one in results) + len(changed),
         "errors": sum(one.outcome is Outcome.UNTESTED for one in results),
-        "skipped": sum(one.outcome is Outcome.NOT_RUN for one in results),
+        "skipped": sum(one.outcome is Outcome.NOT_RUN for one in results) + len(unseen),
     }
     suite = Xml.SubElement(
         root,
@@ -52,6 +53,15 @@ def _suite(root: Xml.Element, run: SuiteRun, route: str, results: list[Result]) 
             said = "; ".join(one.words for one in changes)
             failure = Xml.SubElement(case, "failure", message=xml_text(said), type=changes[0].kind)
             failure.text = xml_text(f"{cell.name}: {said}")
+        elif cell.name in unseen:
+            Xml.SubElement(case, "skipped", message="not compared: it was not checked, or could not be")
+
+
+def _not_compared(results: list[Result]) -> set[str]:
+    """The paths that no check has seen, or that could not be tested: nothing of them is better or worse."""
+    seen = {one.cell.name for one in results if one.outcome is not Outcome.NOT_RUN}
+    doubtful = {one.cell.name for one in results if one.outcome is Outcome.UNTESTED}
+    return {one.cell.name for one in results} - seen | doubtful
 
 
 def _way(result: Result) -> str:

@@ -15,7 +15,7 @@ def markdown(run: SuiteRun) -> str:
     lines += [_row("route", [plain(name) for name in targets]), "| --- |" + " --- |" * len(targets)]
     for route in dict.fromkeys(one.cell.route_name for one in run.results):
         on_route = [one for one in run.results if one.cell.route_name == route]
-        row = [_cell([one for one in on_route if one.cell.target_name == target]) for target in targets]
+        row = [_cell(run, [one for one in on_route if one.cell.target_name == target]) for target in targets]
         lines.append(_row(route, row))
     bad = run.first_of_each(Outcome.EXPECTED, Outcome.NOT_RUN)
     lines += ["", *(f"- {plain(one.sentence)}{_send(one)}" for one in bad)]
@@ -28,11 +28,13 @@ def _row(head: str, cells: list[str]) -> str:
     return f"| {plain(head)} | {' | '.join(cells)} |"
 
 
-def _cell(results: list[Result]) -> str:
-    """The runs of one path; the worst stands for all."""
+def _cell(run: SuiteRun, results: list[Result]) -> str:
+    """The runs of one path; the worst stands for all, and what a baseline says for what is as expected."""
     if not results:
         return ""
     worst = next((one for one in results if one.outcome is not Outcome.EXPECTED), results[0])
+    if worst.outcome is Outcome.EXPECTED and run.changes_of(worst.cell):
+        return f"❌ {plain(worst.cause)}, worse"
     return f"{_SIGNS.get(worst.outcome, '❌')} {plain(worst.cause)}"
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,42 @@ def test_a_file_that_is_no_record(name: str, check: Check, tmp_path: Path) -> No
     assert words in err
 
 
+@pytest.mark.parametrize("option", ["--from", "--elsewhere", "--journal", "--replay"])
+def test_a_file_without_a_name(check: Check, option: str) -> None:
+    """An empty name, of a variable that is not set, is no option left out: status 2 and one line."""
+    for arguments in ((option, ""), (option, "", "127.0.0.1:1")):
+        status, out, err = check(*arguments)
+        assert (2, "", 1) == (status, out, err.count("\n"))
+        assert f"{option}: ''; expected the name of a file" in err
+
+
+@pytest.mark.parametrize("url", ["http://a b/", "http://127.0.0.1:x/", "http://[/", "http://127.0.0.1:1/"])
+def test_a_journal_that_cannot_be_fetched(check: Check, closed: Endpoint, tmp_path: Path, url: str) -> None:
+    """Also what is no URL is told in one line, with status 2."""
+    saved = tmp_path / "saved.json"
+    check(closed, "--report", f"json={saved}")
+    status, _, err = check("--from", saved, "--journal", url)
+    assert (2, 1, True) == (status, err.count("\n"), "--journal: cannot fetch" in err), err
+
+
+def test_a_journal_at_what_is_no_web_server(check: Check, closed: Endpoint, tmp_path: Path) -> None:
+    """Its words are quoted without what a terminal would obey."""
+    saved = tmp_path / "saved.json"
+    check(closed, "--report", f"json={saved}")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as sock:
+                sock.recv(4096)
+                sock.sendall(b"SSH-2.0 \x1b[31m\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        status, _, err = check("--from", saved, "--journal", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert (2, True) == (status, "SSH-2.0 ?[31m" in err), err
+
+
 def test_a_record_nested_too_deep(check: Check, tmp_path: Path) -> None:
     """Refused, and no traceback."""
     path = tmp_path / "deep.json"
@@ -257,9 +294,25 @@ def test_a_report_that_cannot_be_written(check: Check, closed: Endpoint, tmp_pat
     assert (2, "") == (status, out)
     assert "--report: cannot write" in err
     (tmp_path / "folder").mkdir()
-    status, _, err = check(closed, "--report", f"json={tmp_path}/folder")
-    assert 2 == status
+    status, out, err = check(closed, "--report", f"json={tmp_path}/folder")
+    assert (2, "") == (status, out)
     assert "--report: cannot write" in err
+
+
+def test_no_line_ends_in_a_blank(check: Check, closed: Endpoint) -> None:
+    """Where a long line is broken, on stdout as in a report, also of what was excluded."""
+    for more in ((), ("--explain",), ("--report", "text")):
+        lines = check(closed, *more)[1].splitlines()
+        assert lines == [line.rstrip() for line in lines]
+        assert max(map(len, lines)) <= 100
+
+
+def test_two_documents_on_one_stdout(check: Check, closed: Endpoint) -> None:
+    """No program could read them apart: told before anything is sent. Texts may follow each other."""
+    status, out, err = check(closed, "--json", "--report", "html")
+    assert (2, "") == (status, out)
+    assert "--report: json and html both to stdout, where no program can read them apart; expected" in err
+    assert 1 == check(closed, "--report", "ticket", "--report", "markdown")[0]
 
 
 def test_nothing_is_printed_of_a_password(check: Check, closed: Endpoint) -> None:

@@ -1,6 +1,7 @@
 """`relay proxy passwd`: which hashes are written for which schemes."""
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -43,3 +44,11 @@ def test_options_that_are_none(tmp_path: Path, option: str, words: str) -> None:
     with pytest.raises(SettingsError, match=f"{option}: .*{words}"):
         run([str(tmp_path / "users"), USER, option, "\u00e4"], "relay proxy passwd")
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_a_pipe(tmp_path: Path) -> None:
+    """It is not waited for and not replaced; nor is a device, such as /dev/null."""
+    os.mkfifo(tmp_path / "users")
+    with pytest.raises(SettingsError, match="users: is a pipe or a device; expected a file, or none"):
+        run([str(tmp_path / "users"), USER], "relay proxy passwd")
+    assert (tmp_path / "users").is_fifo()

@@ -173,7 +173,7 @@ def test_several_reports_at_once(suite: Run, file: Path, tmp_path: Path) -> None
         assert "server-port-closed" in texts[other], other
 
 
-def test_junit_fits_the_schema_of_ci_servers(suite: Run, file: Path) -> None:
+def test_junit_fits_the_schema_of_ci_servers(suite: Run, file: Path, tmp_path: Path) -> None:
     """Good or bad, repeated or ended early: a suite for each route, a case for each check."""
     runs = ((False, ()), (True, ("--repeat", "2")), (True, ("--fail-fast", "--jobs", "1")))
     for is_broken, arguments in runs:
@@ -183,6 +183,11 @@ def test_junit_fits_the_schema_of_ci_servers(suite: Run, file: Path) -> None:
         assert ["night <run>: direct", "night <run>: ours"] == [one.get("name") for one in root]
     failure = next(root.iter("failure"))
     assert "ok" == failure.get("type")
+    (tmp_path / "old.json").write_text('{"baseline_version": 2, "paths": {}}')
+    words = ("--fail-fast", "--jobs", "1", "--compare", "old.json", "--report", "junit")
+    cases = assert_valid(suite(*words)[1]).iter("testcase")
+    skipped = {case.get("name") for case in cases if case.find("skipped") is not None}
+    assert {"closed", "closed baseline", "framework", "framework baseline"} == skipped
     assert "it must not: expected fw-drop-syn" in (failure.text or "")
 
 
@@ -250,6 +255,8 @@ def test_a_baseline(suite: Run, file: Path, tmp_path: Path, closed: Endpoint, se
     assert "WORSE    ours/framework: throughput up was 1000000.00 MB/s, is " in out
     assert "note     direct/closed: was ok, is server-port-closed, as expected" in out
     assert "note     gone/framework: is in the baseline only" in out
+    table = suite("--compare", "baseline.json", "--report", "markdown")[1]
+    assert "| ours | ❌ ok, worse | ✅ proxy-port-policy |" in table
     root = assert_valid(suite("--compare", "baseline.json", "--report", "junit")[1])
     failed = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
     assert {"framework baseline"} == failed
@@ -267,6 +274,24 @@ def test_a_proxy_that_has_become_slow(suite: Run, file: Path, server: Endpoint, 
     assert "note     ours/closed: is not in the baseline" in out
 
 
+def test_a_baseline_of_a_run_that_fails(suite: Run, file: Path) -> None:
+    """It is kept, and told: in the lines and reports, and on stderr where a report takes stdout."""
+    broken(file)
+    words = "baseline bad.json keeps what is not as expected: direct/framework, ours/framework, direct/closed"
+    status, out, err = suite("--save", "bad.json")
+    assert (1, True, "") == (status, f"note     {words}\n" in out, err)
+    status, out, err = suite("--save", "bad.json", "--report", "json")
+    assert (1, [words]) == (status, json.loads(out)["notes"])
+    assert f"relay suite: warning: {words}\n" == err
+
+
+def test_a_baseline_that_is_not_whole(suite: Run, file: Path) -> None:
+    """What --fail-fast has left out may not be in it."""
+    broken(file)
+    _, out, _ = suite("--save", "bad.json", "--fail-fast", "--jobs", "1")
+    assert "note     baseline bad.json may lack what was not run: " in out
+
+
 def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
     """What was measured otherwise is not compared."""
     (tmp_path / "old.json").write_text('{"baseline_version": 1, "paths": {}}')
@@ -276,9 +301,13 @@ def test_a_baseline_of_old(suite: Run, file: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(suite: Run, file: Path) -> None:
     """It is told before anything is checked: there is no line of a check."""
-    for option, value in (("--report", "junit=none/out.xml"), ("--save", "none/baseline.json")):
+    for option, value, why in (
+        ("--report", "junit=none/out.xml", "No such file or directory"),
+        ("--save", "none/baseline.json", "No such file or directory"),
+        ("--save", ".", "Is a directory"),
+    ):
         status, out, err = suite(option, value)
-        told = f"relay suite: {option}: cannot write '{value.rpartition('=')[2]}': No such file or directory"
+        told = f"relay suite: {option}: cannot write '{value.rpartition('=')[2]}': {why}"
         assert (2, "", True) == (status, out, err.startswith(told))
 
 
@@ -308,14 +337,31 @@ def test_output_that_nobody_takes(file: Path, jobs: int) -> None:
     assert (1, b"") == (done.returncode, done.stderr)
 
 
+def test_stdout_that_is_closed(file: Path) -> None:
+    """The lines go nowhere and the status tells; a report that would go there is a mistake, told at once."""
+    given = environment(SUITE_PASSWORD=SECRET)
+    for more, expected in (
+        ("", (0, b"")),
+        ("--report html", (2, b"relay suite: --report: stdout is closed; expected a file, or stdout open\n")),
+    ):
+        command = f"'{SCRIPTS / 'relay'}' suite -f '{file}' --only direct/closed {more} >&-"
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], stderr=subprocess.PIPE, env=given, timeout=60
+        )
+        assert expected == (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("-f", "none.toml"), "none.toml: cannot be read: No such file or directory"),
         (("--report", "pdf"), "--report: 'pdf'; expected one of github, html, json, junit, markdown, "),
+        (("--report", "html", "--report", "junit=-"), "--report: html and junit both to stdout, where no"),
         (("--report", "html=/none/x"), "--report: cannot write '/none/x': No such file"),
         (("--compare", "none.json"), "--compare: cannot read 'none.json': No such file"),
         (("--compare", "relay.toml"), "--compare: 'relay.toml': this is no JSON"),
+        (("--compare", ""), "--compare: ''; expected the name of a file"),
+        (("--save", ""), "--save: ''; expected the name of a file"),
         (("--tolerance", "fast"), "--tolerance: 'fast'; expected N%, latency=N%, throughput=N% or floor=Nms"),
         (("--tolerance", "=5"), "--tolerance: '=5'; expected"),
         (("--jobs", "65"), "--jobs: 65; expected at most 64"),

@@ -158,6 +158,10 @@ def test_a_netrc_that_cannot_be_read(tmp_path: Path, text: bytes, words: str) ->
     assert "s3cret" not in str(caught.value)
     with pytest.raises(SettingsError, match=r"--proxy-netrc: cannot use .*: No such file"):
         login("--proxy-netrc", str(tmp_path / "missing"))
+    path.write_bytes(b"#" * (2**20 + 1))
+    for endless in (str(path), "/dev/zero"):
+        with pytest.raises(SettingsError, match="expected a file of at most 1048576 bytes"):
+            login("--proxy-netrc", endless)
 
 
 def test_no_password_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,9 +280,10 @@ def test_the_rules_of_each_proxy() -> None:
     ],
 )
 def test_rules_that_cannot_be(flag: str, value: str, words: str) -> None:
-    """The flag and what was expected."""
-    with pytest.raises(SettingsError, match=f"{flag}: .*{words}"):
-        hops(flag, value)
+    """The flag and what was expected, also where no proxy is there that it could be for."""
+    for given in (arguments("-x", "http://one.test:3128", flag, value), arguments(flag, value)):
+        with pytest.raises(SettingsError, match=f"{flag}: .*{words}"):
+            hops_of(given)
     with pytest.raises(SettingsError, match="given twice for one proxy"):
         hops(flag, "basic", flag, "basic")
 

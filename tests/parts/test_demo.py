@@ -4,7 +4,10 @@ import asyncio
 import subprocess
 import sys
 
+import pytest
+
 from relay.access import Access
+from relay.commands import guarded
 from relay.demo import demonstrate, demonstrate_embedded
 from relay.emulator import EmulatedServer
 from relay.proxy import ConnectProxy
@@ -24,6 +27,12 @@ async def test_the_embedded_demo_proves_every_step():
     assert 8 == lines.count("   44 bytes from 127.0.0.1: seq=")
     assert 4 == lines.count("(via http://127.0.0.1:")
     assert "answered 403 Forbidden" in lines
+
+
+def test_no_direct_is_for_a_server_of_yours(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not left out in silence where the embedded server is asked for."""
+    assert 2 == guarded("demo", ["--no-direct"], "relay demo")
+    assert "--no-direct: expected --server and -x" in capsys.readouterr().err
 
 
 async def test_a_direct_way_that_is_open_is_not_proven():

@@ -247,6 +247,20 @@ def test_a_path_that_nobody_understands() -> None:
     )  # fmt: skip
 
 
+def test_a_key_is_read_once(settings: ExporterFile, tmp_path: Path) -> None:
+    """A key file that goes away while probes are asked for fails none of them; no key is in a repr."""
+    (tmp_path / "key").unlink()
+    assert "6b" * 32 not in repr(ask(settings, target="fw.example", module="corp"))
+
+
+def test_a_key_file_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be read is told at the start, also where no module has a key of its own."""
+    monkeypatch.setenv("RELAY_KEY_FILE", str(tmp_path / "none"))
+    (tmp_path / "e.toml").write_text("[exporter]\n")
+    with pytest.raises(SettingsError, match="RELAY_KEY_FILE: cannot read"):
+        read_exporter_file(tmp_path / "e.toml")
+
+
 def test_secrets_of_a_key_file_that_is_broken(tmp_path: Path) -> None:
     """Nothing of a file that is no login is quoted."""
     (tmp_path / "e.toml").write_text('[proxy.a]\nurl = "http://p:1"\nlogin_file = "login"\n')

@@ -161,7 +161,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="at most 1048576 bytes"):
         read_profile(tmp_path / "large")
     (tmp_path / "latin").write_bytes(b"# a\n# \xe9\n")
-    with pytest.raises(SettingsError, match=r"no UTF-8 \(at line 2\)"):
+    with pytest.raises(SettingsError, match="latin:2: this is no UTF-8"):
         read_profile(tmp_path / "latin")
     (tmp_path / "deep").write_bytes(b"a = " + b"[" * 100_000)
     with pytest.raises(SettingsError):

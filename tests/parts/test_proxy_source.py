@@ -30,6 +30,29 @@ function FindProxyForURL(url, host) {
 
 
 @pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("10.0.0.0/33", "no network; expected ADDRESS/BITS"),
+        ("2001:db8::/129", "no network; expected ADDRESS/BITS"),
+        ("10.*", "no address; expected a whole one, or a network such as 10.0.0.0/8"),
+        ("192.168.", "no address; expected a whole one, or a network such as 10.0.0.0/8"),
+        ("http://far.example", "a URL; expected its host alone"),
+        ("far.example:99999", "there is no port 99999"),
+        ("far.example;near.example", "no name, address or network"),
+        ("<local>", "no name, address or network"),
+        ("*.", "no name, address or network"),
+    ],
+)
+def test_exceptions_that_are_for_nothing(entry: str, why: str) -> None:
+    """A note tells of each; nothing else changes, and what is well formed has no note."""
+    good = "10.0.0.0/8 fe80::/10 ::1 [::1]:80 1.2.3.4 localhost .corp *.corp a_b.corp:22 b\xfccher.example"
+    exceptions = {"https_proxy": "http://a.example:3128", "no_proxy": f"{good} {entry}"}
+    decision = from_environment(FAR, exceptions)
+    assert (f"no_proxy has {entry!r}, which is for nothing: {why}",) == decision.notes
+    assert "a.example" in str(decision.ways)
+
+
+@pytest.mark.parametrize(
     ("host", "port", "exceptions", "entry"),
     [
         ("far.example", 5000, "*", "*"),
@@ -194,8 +217,9 @@ def test_a_pac_file_from_the_web(monkeypatch: pytest.MonkeyPatch) -> None:
         from_pac(url, FAR)
     with web(200, b" " * 1_100_000) as url, pytest.raises(SettingsError, match="more than 1048576 bytes"):
         from_pac(url, FAR)
-    with pytest.raises(SettingsError, match="cannot fetch"):
-        from_pac("pac+http://127.0.0.1:1/x", FAR)
+    for odd in ("pac+http://127.0.0.1:1/x", "pac+http://a b/", "pac+http://127.0.0.1:x/"):
+        with pytest.raises(SettingsError, match="cannot fetch"):
+            from_pac(odd, FAR)
     with pytest.raises(SettingsError, match=r"cannot read .*No such file"):
         from_pac("pac+file:///nosuch/x", FAR)
 

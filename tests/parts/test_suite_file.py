@@ -90,6 +90,10 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
         ("http://near.example:3128", "http://near.example", 5, "has no port; expected HOST:PORT"),
         ("http://near.example:3128", "ftp://near.example:1", 5, "scheme 'ftp'; expected one of http://"),
         ("http://near.example:3128", f"http://a:{SECRET}@near.example:1", 5, "url: holds a login"),
+        ("http://near.example:3128", "auto", 5, "url: 'auto': that asks this machine's settings; expected"),
+        ("http://near.example:3128", "pac+file:///p.pac", 5, "that asks this machine's settings; expected"),
+        ('user = "bob"', 'ca_file = "ca.pem"', 8, "[proxy.far]: ca_file: is of https:// proxies; expected"),
+        ("socks5h://far.example\"", "https://far.example\"\nca_file = \"none\"", 8, "ca_file: cannot use"),
         ("[proxy.near]", "[proxy.direct]", 4, "this name is the route without a proxy"),
         ("[proxy.near]", '[proxy."a/b"]', 4, "'a/b'; expected a name of letters"),
         ("${FAR_PASSWORD}", SECRET, 9, "password: expected \"${NAME}\" of the environment, or password_file"),
@@ -138,6 +142,7 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, lin
     ("text", "line", "words"),
     [
         (HEAD, 1, "[[path]]: expected at least one"),
+        (HEAD + "[path]\nroute = 'direct'\n", 16, "[path]: expected [[path]], in two brackets"),
         (HEAD + "[proxy.idle]\nurl = 'http://a.example:1'\n" + FEW_PATHS, 16, "[proxy.idle]: is on no"),
         (HEAD + "[target.idle]\nat = 'a.example:1'\n" + PATHS, 16, "[target.idle]: is on no [[path]]"),
         (HEAD + "[route.idle]\nvia = ['far']\n" + FEW_PATHS, 16, "[route.idle]: is on no [[path]]"),
@@ -150,10 +155,55 @@ def test_what_nothing_tests_is_a_mistake(tmp_path: Path, text: str, line: int, w
     assert str(told.value).startswith(f"{tmp_path}/relay.toml:{line}: {words}")
 
 
-def test_no_toml(tmp_path: Path) -> None:
-    """The line that TOML's reader stumbles over."""
-    with pytest.raises(SettingsError, match=r"relay\.toml: this is no TOML: .*\(at line 2, column \d+\)"):
-        read(tmp_path, "[suite]\nname = \n")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[suite]\nname = \n", "2: this is no TOML: "),
+        ("[suite]\njobs = 2\n[route.a]\nvia = [\n'b',\n[target.f]\n", "; it begins in line 4"),
+        ("[route.a]\nvia = ['b'\n", "2: this is no TOML: "),
+        ("[suite]\njobs = " + "1" * 5000 + "\n[route.a]\n", "2: this is no TOML: a number has too many"),
+        ("[suite]\nname = \"\"\"x\n\n[target.f]\n", "4: this is no TOML: "),
+        ("[suite]\nname = \"\"\"x\n\n[target.f]\n", "; it begins in line 2"),
+    ],
+)
+def test_no_toml(tmp_path: Path, text: str, words: str) -> None:
+    """The line that TOML's reader stumbles over, and where what is broken begins, if that is before."""
+    with pytest.raises(SettingsError) as told:
+        read(tmp_path, text)
+    assert str(told.value).startswith(f"{tmp_path}/relay.toml:")
+    assert words in str(told.value)
+    if not words.startswith(";"):
+        assert str(told.value).startswith(f"{tmp_path}/relay.toml:{words}")
+
+
+def test_a_separator_that_ends_no_line_of_toml(tmp_path: Path) -> None:
+    """U+2028 and U+0085 in a comment do not shift the lines that are told."""
+    with pytest.raises(SettingsError, match=r"relay\.toml:3: \[suite\]: jobs: 0"):
+        read(tmp_path, "# a\u2028b\x85c\n[suite]\njobs = 0\n")
+
+
+SOCKS_4 = """\
+[proxy.old]
+url = "socks4a://old.example"
+[target.six]
+at = "[2001:db8::1]:5000"
+[[path]]
+route = "old"
+target = "six"
+expect = "ok"
+"""
+
+
+def test_a_path_that_cannot_work(tmp_path: Path) -> None:
+    """SOCKS 4 carries no IPv6 address, to a target or to the next proxy; that it fails may be expected."""
+    words = r"toml:7: \[\[path\]\] 1: target: old/six cannot work: socks4a://old.example:1080 is SOCKS 4"
+    with pytest.raises(SettingsError, match=words):
+        read(tmp_path, SOCKS_4)
+    read(tmp_path, SOCKS_4.replace('"ok"', '"socks-unsupported"'))
+    chain = SOCKS_4.replace("[2001:db8::1]", "192.0.2.1").replace('"old"', '"both"')
+    chain += '[proxy.six]\nurl = "http://[2001:db8::2]:3128"\n[route.both]\nvia = ["old", "six"]\n'
+    with pytest.raises(SettingsError, match=r"both/six cannot work: .* the IPv6 address 2001:db8::2"):
+        read(tmp_path, chain)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`relay proxy` with TLS and Unix listeners: from a profile or by options, with workers, read again."""
 
+import os
 import re
 import signal
 import socket
@@ -99,6 +100,17 @@ def test_a_throw_away_authority_serves_all_workers(tmp_path: Path) -> None:
     options = ("--tls-listen", "127.0.0.1:0", "--tls-throwaway-ca", ca, "--workers", 2, "--allow-port", 443)
     with proxy(1, *options) as (_, places):
         assert {b"HTTP/1.1 403 "} == {refused_in_tls(places[0], ca)[:13] for _ in range(8)}
+
+
+def test_a_throw_away_authority_replaces_no_pipe(tmp_path: Path) -> None:
+    """What is no file is refused at once: a pipe is not waited for, and a device is not made a file."""
+    os.mkfifo(tmp_path / "pipe")
+    done = subprocess.run(
+        [*RELAY, "proxy", "--tls-listen", "127.0.0.1:0", "--tls-throwaway-ca", str(tmp_path / "pipe")],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    assert (2, True) == (done.returncode, "pipe' holds something else; expected no file" in done.stderr)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize(

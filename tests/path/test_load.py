@@ -171,6 +171,23 @@ def test_a_master_with_two_workers(
     assert "reconnect" in (tmp_path / "out.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--host: expected HOST:PORT of the Framework Server"),
+        (("--host", "127.0.0.1", "--relay-proxy", "ftp://a.example"), "--relay-proxy: scheme 'ftp'; expe"),
+    ],
+)
+def test_settings_that_no_user_can_be_made_with(arguments: tuple[str, ...], words: str) -> None:
+    """The run ends at once, with status 2 and one line that says why; no traceback."""
+    command = ["-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--users", "3", "--run-time", "40s"]
+    done = subprocess.run(
+        [sys.executable, *command, *arguments], capture_output=True, text=True, timeout=30, env=environment()
+    )
+    assert 2 == done.returncode, done.stderr
+    assert (1, 0) == (done.stderr.count(words), done.stderr.count("Traceback")), done.stderr
+
+
 def test_the_example_is_a_locustfile() -> None:
     """Locust finds its user class and what that does."""
     arguments = ["-m", "locust", "-f", str(LOCUSTFILE), "--show-task-ratio-json"]

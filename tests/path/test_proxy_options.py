@@ -84,4 +84,8 @@ def test_personas_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == guarded("proxy", ["personas"], "relay proxy")
     lines = capsys.readouterr().out.splitlines()
     assert names() == [line.split()[0] for line in lines]
+    assert 2 == guarded("proxy", ["personas", "squid-5"], "relay proxy")
+    assert "unrecognized arguments: squid-5 (see relay proxy personas --help)" in capsys.readouterr().err
+    assert 0 == guarded("proxy", ["personas", "--help"], "relay proxy")
+    assert "usage: relay proxy personas" in capsys.readouterr().out
     assert all("captures of" in line or "from documents" in line for line in lines)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -54,6 +55,17 @@ def test_all_workers_serve_one_port_and_one_log(tmp_path: Path) -> None:
         running.send_signal(signal.SIGTERM)
         assert 0 == running.wait(PATIENCE_SECONDS)
     assert [403] * 60 == [json.loads(line)["status"] for line in log.read_text("utf-8").splitlines()]
+
+
+def test_workers_without_stdout() -> None:
+    """Whoever has started the proxy has closed it: workers serve, and end with status 0 and no traceback."""
+    command = f"exec {' '.join(map(shlex.quote, RELAY))} proxy --listen 127.0.0.1:0 --workers 2 >&-"
+    with subprocess.Popen(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        port = int(running.stderr.readline().rpartition(":")[2])
+        assert refused(port).startswith(b"HTTP/1.1 502")
+        running.terminate()
+        assert (0, "relay proxy: stopped\n") == (running.wait(PATIENCE_SECONDS), running.stderr.read())
 
 
 def test_when_one_worker_dies_the_proxy_ends() -> None:
