@@ -1,5 +1,7 @@
 """The PROXY protocol, versions 1 and 2, as bytes."""
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,12 +29,10 @@ def read(data: bytes) -> ProxyHeader | None:
 def mapped(place: tuple[str, int], other: tuple[str, int]) -> tuple[str, int]:
     """As it comes out where one of both is IPv6."""
     is_mixed = (":" in place[0]) != (":" in other[0])
-    return (f"::ffff:{hex4(place[0])}" if is_mixed and ":" not in place[0] else place[0], place[1])
-
-
-def hex4(host: str) -> str:
-    a, b, c, d = map(int, host.split("."))
-    return f"{a * 256 + b:x}:{c * 256 + d:x}"
+    if not is_mixed or ":" in place[0]:
+        return place
+    # Python writes such an address with or without dots, as its version is
+    return (str(IPv6Address(f"::ffff:{place[0]}")), place[1])
 
 
 @given(st.sampled_from((1, 2)), PLACES, PLACES, st.binary(max_size=40), st.data())
