@@ -31,6 +31,7 @@ from relay.watching import EVENTS, EVENTS_AND_ROOM, IS_AVAILABLE
 # A head, and seldom more: a larger buffer costs time for each connection.
 _READ_BYTES = 4096
 _REST_BYTES = 262_144 - _READ_BYTES
+_STANDS = (0, errno.EISCONN)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
 
@@ -143,7 +144,7 @@ class ExpressLane:
     def _came(self, client: int, peer: tuple[str, int], data: bytes, flags: int | None = None) -> None:
         """The first bytes of a client, or b"" for its end. Args: flags: None when it is not watched yet."""
         if self._asked_in_turn != self._poller.turn:
-            # Nothing that decides changes within one
+            # Nothing that decides changes while events are served
             self._admission, self._asked_in_turn = self._desk.admission(), self._poller.turn
         admission = self._admission
         if admission is not None:
@@ -176,7 +177,7 @@ class ExpressLane:
         except OSError as error:
             self._fail(passage, error)
             return
-        if not code:
+        if code in _STANDS:
             self._open(passage, way_out, None)
         elif code in _UNDER_WAY:
             self._wait_for(passage, way_out)
@@ -258,6 +259,7 @@ class ExpressLane:
         except OSError:
             data = b""
         if data:
+            self._asked_in_turn = -1
             self._came(silent.client, silent.peer, data, select.EPOLLIN)
         else:
             self._close_silent(silent)
