@@ -60,7 +60,6 @@ GOALS = (
     Goal("set_up", cpu, "CPU", 0.90, 0.70),
     Goal("set_up", cpu, "CPU", 0.90, 0.70, "tinyproxy"),
     Goal("set_up_1", cpu, "CPU", 0.90, 0.70),
-    Goal("set_up_1", cpu, "CPU", 0.90, 0.70, "tinyproxy"),
     Goal("ping_1", cpu, "CPU", PINGS_MUST, PINGS_AIM, "streams_asyncio", "server"),
     Goal("ping_64", cpu, "CPU", PINGS_MUST, PINGS_AIM, "streams_asyncio", "server"),
     Goal("set_up", cpu, "CPU, access control, log, metrics on against off", 1.25, 1.10, "relay", "relay_log"),
