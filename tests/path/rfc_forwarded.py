@@ -74,6 +74,7 @@ FORWARDED = [
     forwarded("empty Host", GET, "Host:\r\n", at_origin=AT + END),
     forwarded("Host as last field", GET, "X: 1\r\n" + HOST, at_origin=AT + "X: 1\r\n" + END),
     forwarded("Host of odd but legal form", GET, "Host: a_b~%41:\r\n", at_origin=AT + END),
+    forwarded("future address as Host", GET, "Host: [v1F.a:b]:80\r\n", at_origin=AT + END),
     forwarded("IPv6 Host", GET, "Host: [::1]:80\r\n", at_origin=AT + END),
     forwarded(
         "hop-by-hop",
