@@ -97,6 +97,13 @@ FORWARDED = [
         at_origin=AT + END,
     ),
     forwarded(
+        "nominated although it is for all",
+        GET,
+        HOST + "Connection: Cache-Control, Authorization, Max-Forwards, Date\r\nCache-Control: no-store\r\n"
+        "Authorization: Basic x\r\nMax-Forwards: 1\r\nDate: x\r\n",
+        at_origin=AT + END,
+    ),
+    forwarded(
         "not to be nominated",
         POST,
         HOST + "Connection: Host, Content-Length, Via\r\nContent-Length: 2\r\nVia: 1.0 a\r\n",
