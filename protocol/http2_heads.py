@@ -22,7 +22,11 @@ def head_of(fields: Sequence[tuple[str, str]]) -> bytes | None:
         line = f"CONNECT {authority} HTTP/1.1"
     elif method == "GET" and pseudo.get(":scheme") == "https":
         # What the proxy itself may have: a PAC file
-        line = f"GET {pseudo.get(':path', '')} HTTP/1.1"
+        path = pseudo.get(":path", "")
+        if not path.startswith("/"):
+            # RFC 9113 section 8.3.1; as an absolute URI it would be forwarded, which is not done here
+            return None
+        line = f"GET {path} HTTP/1.1"
     else:
         return b""
     left_out = {"host", *_LEFT_OUT}

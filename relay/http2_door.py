@@ -100,6 +100,7 @@ class Http2Door:
             except Refused as error:
                 await self._answering.refuse(request, error.refusal)
                 return
+            connection.say_version()
             if not request.has_head:
                 await self._answering.refuse(request, malformed("this is no well-formed request head"))
                 return

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from socket import socket
 
 from protocol.http2_server import Http2Server, StreamLost
@@ -142,6 +143,13 @@ class Http2Request:
         self._session = session
         self._number = number
         self.side = Http2Side(session, number)
+
+    def say_version(self) -> None:
+        """The head was read as one of HTTP/1.1; Via and the log name what was really received."""
+        gate = self.gate
+        if gate.head is not None:
+            gate.line = replace(gate.head.line, version=(2, 0))
+            gate.head = replace(gate.head, line=gate.line)
 
     @property
     def is_lost(self) -> bool:
