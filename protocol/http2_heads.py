@@ -20,13 +20,13 @@ def head_of(fields: Sequence[tuple[str, str]]) -> bytes | None:
         if set(pseudo) != {":method", ":authority"}:
             return None
         line = f"CONNECT {authority} HTTP/1.1"
-    elif method == "GET" and pseudo.get(":scheme") == "https":
+    elif method in ("GET", "HEAD") and pseudo.get(":scheme") == "https":
         # What the proxy itself may have: a PAC file
         path = pseudo.get(":path", "")
         if not path.startswith("/"):
             # RFC 9113 section 8.3.1; as an absolute URI it would be forwarded, which is not done here
             return None
-        line = f"GET {path} HTTP/1.1"
+        line = f"{method} {path} HTTP/1.1"
     else:
         return b""
     left_out = {"host", *_LEFT_OUT}
