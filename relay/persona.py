@@ -42,7 +42,7 @@ class Persona:
     def established_for(self, version: tuple[int, int]) -> bytes:
         """The reply to a CONNECT of that version, when the target is reached."""
         text = self.established.format(date=formatdate(usegmt=True))
-        if self.follows_version and version < (2, 0):
+        if self.follows_version:
             text = f"HTTP/{version[0]}.{version[1]}{text[len('HTTP/1.1') :]}"
         return text.encode("latin-1")
 

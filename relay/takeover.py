@@ -273,8 +273,7 @@ class RawServer(web.Server):
 
     async def _take(self, sock: socket.socket, data: bytes, peer: str) -> None:
         handler = _ours(self())
-        handler.peer = peer
-        handler.first = data
+        handler.peer, handler.first = peer, data
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(lambda: handler, sock)
 
@@ -295,6 +294,7 @@ class RawServer(web.Server):
         await self.shutdown(0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        handler = _ours(request.protocol)
-        keep_alive = await self._on_request(ClientRequest(handler, request.content))
+        handler, keep_alive = _ours(request.protocol), False
+        with contextlib.suppress(ConnectionError):  # it has gone, or there is no descriptor for its socket
+            keep_alive = await self._on_request(ClientRequest(handler, request.content))
         return Answered(go_on=handler.next_request if keep_alive else None)

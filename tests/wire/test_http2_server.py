@@ -137,6 +137,16 @@ def test_a_reply_to_head_has_no_content() -> None:
     assert isinstance(events[-1], h2.events.StreamEnded)
 
 
+def test_a_persona_may_answer_in_the_version_it_was_asked_in() -> None:
+    """The version of a reply's head says nothing in HTTP/2."""
+    pair = Pair()
+    number = pair.connect()
+    pair.exchange()
+    pair.server.write(number, b"HTTP/2.0 200 OK\r\n\r\n")
+    replies = [event for event in pair.exchange() if isinstance(event, h2.events.ResponseReceived)]
+    assert [[(":status", "200")]] == [list(reply.headers) for reply in replies]
+
+
 def test_trailers_are_no_end_of_a_tunnel() -> None:
     """Only DATA comes in one (RFC 9113 section 8.5): the stream breaks, what was sent may not look whole."""
     pair = Pair()
