@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\Z")
+# 2.0: of a persona that answers in the version in which it was asked
+_STATUS_LINE: Final = re.compile(rb"HTTP/(?:1\.[01]|2\.0) ([1-9][0-9]{2})(?: [^\r\n]*)?\Z")
 _ILLEGAL: Final = re.compile(r"[\r\n\0]")
 # Of one HTTP/1.1 connection: they mean nothing in HTTP/2 (RFC 9113 section 8.2.2).
 _LEFT_OUT: Final = {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"}

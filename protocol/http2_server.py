@@ -5,7 +5,6 @@ stay the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import h2.config
@@ -17,6 +16,8 @@ import h2.settings
 from hyperframe.frame import GoAwayFrame
 
 from protocol.errors import HeadMalformed, PeerWireError
+from protocol.http2_exchange import Http2Exchange
+from protocol.http2_frames import FrameLengths
 from protocol.http2_heads import fields_of, head_of
 
 MAX_STREAMS: Final = 100
@@ -38,21 +39,6 @@ class StreamLost(PeerWireError):
     """The client took the stream back, or its connection has ended."""
 
 
-@dataclass
-class _Stream:
-    """One request. `unsent` waits for room; `said` is the part of a reply head that is not whole."""
-
-    received: bytearray = field(default_factory=bytearray)
-    unsent: bytearray = field(default_factory=bytearray)
-    said: bytearray = field(default_factory=bytearray)
-    is_tunnel: bool = False
-    has_head: bool = False
-    has_ended: bool = False
-    wants_end: bool = False
-    is_over: bool = False
-    is_lost: bool = False
-
-
 class Http2Server:
     """One connection of a client. Send `data_to_send()` after every call; calls are short and never wait."""
 
@@ -71,7 +57,8 @@ class Http2Server:
         self._connection.initiate_connection()
         # As much as all streams together may have: one that is not read must not stop the others
         self._connection.increment_flow_control_window(MAX_STREAMS * WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Http2Exchange] = {}
+        self._lengths = FrameLengths()
         self._extra = b""
         self._resets = 0
         self._last = 0
@@ -96,6 +83,10 @@ class Http2Server:
         if not data:
             self.lose()
             return []
+        if not self._lengths.are_legal(data):
+            self._connection.close_connection(_CODES.FRAME_SIZE_ERROR)
+            self.lose()
+            raise HeadMalformed("this is no HTTP/2: a frame is too long")
         try:
             events = self._connection.receive_data(data)
         except h2.exceptions.ProtocolError as error:
@@ -123,6 +114,8 @@ class Http2Server:
                 return self._begin(number, headers)
             case h2.events.DataReceived(stream_id=int(number), data=data, flow_controlled_length=size):
                 self._take_data(number, bytes(data or b""), size or 0)
+            case h2.events.TrailersReceived(stream_id=int(number)):
+                self._refuse_trailers(number)
             case h2.events.StreamEnded(stream_id=int(number)) if number in self._streams:
                 self._streams[number].has_ended = True
             case h2.events.StreamReset(stream_id=int(number)) if number in self._streams:
@@ -136,7 +129,7 @@ class Http2Server:
                 return None
         return None
 
-    def _take_back(self, stream: _Stream) -> None:
+    def _take_back(self, stream: Http2Exchange) -> None:
         stream.is_lost = True
         self._resets += not stream.has_head
         if self._resets > MAX_RESETS:
@@ -154,8 +147,16 @@ class Http2Server:
             # RFC 9113 section 8.1.1: a malformed request is a stream error
             self._reset(number, _CODES.PROTOCOL_ERROR)
             return None
-        self._streams[number] = _Stream(is_tunnel=head.startswith(b"CONNECT "))
+        is_bodiless = (":method", "HEAD") in fields
+        self._streams[number] = Http2Exchange(is_tunnel=head.startswith(b"CONNECT "), is_bodiless=is_bodiless)
         return number, head
+
+    def _refuse_trailers(self, number: int) -> None:
+        stream = self._streams.get(number)
+        if stream is not None and stream.is_tunnel:
+            # RFC 9113 section 8.5: only DATA may come there, and this is no clean end
+            stream.is_lost = True
+            self._reset(number, _CODES.PROTOCOL_ERROR)
 
     def _take_data(self, number: int, data: bytes, size: int) -> None:
         stream = self._streams.get(number)
@@ -186,9 +187,11 @@ class Http2Server:
         else:
             stream.said += data
             self._say_heads(number, stream)
+        if stream.is_bodiless:
+            stream.unsent.clear()
         self._send(number)
 
-    def _say_heads(self, number: int, stream: _Stream) -> None:
+    def _say_heads(self, number: int, stream: Http2Exchange) -> None:
         while not stream.has_head and (end := stream.said.find(b"\r\n\r\n")) >= 0:
             fields = fields_of(bytes(stream.said[:end]), is_tunnel=stream.is_tunnel)
             del stream.said[: end + 4]
@@ -258,7 +261,7 @@ class Http2Server:
         stream = self._streams.get(number)
         return stream is None or stream.is_lost or stream.has_ended or bool(stream.received)
 
-    def _stream(self, number: int) -> _Stream:
+    def _stream(self, number: int) -> Http2Exchange:
         stream = self._streams.get(number)
         if stream is None or stream.is_lost:
             raise StreamLost("the stream has ended")

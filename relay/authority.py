@@ -14,7 +14,8 @@ _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<po
 # Host of a request (RFC 9110 section 7.2): the grammar of RFC 3986 section 3.2.2, but for the comma, which
 # would let two Host fields that somebody joined pass for one.
 _HOST_FIELD = re.compile(
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)"
+    r"(?:\[(?:(?P<ipv6>[0-9A-Fa-f:.]+)|[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+;=:-]+)\]"
+    r"|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)"
     r"(?::0*(?P<port>[0-9]{0,5}))?\Z"
 )
 MAX_PORT_DIGITS = 5

@@ -11,8 +11,8 @@ _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate",
     "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
 }  # fmt: skip
-# Connection may not name what a message cannot do without (RFC 9110 section 7.6.1).
-_KEPT = {"content-length", "host", "via", "cache-control", "max-forwards", "date"}
+# All that Connection names goes (RFC 9110 section 7.6.1), but for what frames and routes the message itself.
+_KEPT = {"content-length", "host", "via"}
 # Fields that TRACE must not send back (RFC 9110 section 9.3.8).
 _SECRET = {b"authorization", b"cookie", b"proxy-authorization"}
 _COUNTED_METHODS = ("TRACE", "OPTIONS")

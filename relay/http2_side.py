@@ -170,13 +170,15 @@ class Http2Request:
         """Read the head. Raises: Refused."""
         self.gate.receive(head)
         found = self.gate.head
-        if found is None or found.line.method == "CONNECT":
+        if found is None:
             return
-        self._may_have_body = True
         body_bytes = found.body_bytes
-        if not found.values(b"content-length") and not self._session.http.has_ended(self._number):
-            # HTTP/2 has no need to tell a length
-            body_bytes = None
+        if found.line.method != "CONNECT":
+            self._may_have_body = True
+            if not found.values(b"content-length") and not self._session.http.has_ended(self._number):
+                # HTTP/2 has no need to tell a length
+                body_bytes = None
+        # It was read as one of HTTP/1.1; Via and the log name what was really received
         self.gate.line = replace(found.line, version=(2, 0))
         self.gate.head = replace(found, line=self.gate.line, body_bytes=body_bytes)
 

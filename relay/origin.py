@@ -1,10 +1,17 @@
-"""Origin: HTTP/1.1 with one origin server, on h11, with our own words for everything that goes wrong."""
+"""Origin: HTTP/1.1 with one origin server, with our own words for everything that goes wrong.
+
+h11 writes the request and reads the heads of replies, whole ones and none that it would take quadratic time
+over. It reads no bodies: over white space in a chunk's first line or a trailer it takes such time too, half a
+minute for what it accepts, in which no tunnel of the proxy would go on.
+"""
 
 import re
 
 import h11
 
+from relay.message_body import ChunkedBody, EndlessBody, SizedBody
 from relay.refusal import Refusal
+from relay.refused import Refused
 from relay.stream import Stream
 
 MAX_HEAD_BYTES = 131_072
@@ -13,7 +20,10 @@ MAX_INTERIM_REPLIES = 16
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _SPACE_BEFORE_COLON = re.compile(rb"(?m)^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
+# RFC 9110 section 5.5 and RFC 9112 section 2.2; h11 refuses these as well, but in its own time.
+_FORBIDDEN = re.compile(rb"[\x00\x0b\x0c]|\r(?!\n)")
 _STATUS_START = b"HTTP/1."
+_BODILESS = (204, 304)
 
 
 class ReplyBroken(Exception):
@@ -33,10 +43,13 @@ class Origin:
         self._unparsed = bytearray()
         self._searched_bytes = 0
         self._interim_replies = 0
-        self._in_body = False
+        self._is_head_request = False
+        self._body: SizedBody | ChunkedBody | EndlessBody | None = None
 
     async def send(self, event: h11.Event) -> None:
         """Send part of the request. Raises: OSError."""
+        if isinstance(event, h11.Request):
+            self._is_head_request = event.method == b"HEAD"
         if wire := self._http.send(event):
             await self._stream.write(wire)
 
@@ -46,37 +59,62 @@ class Origin:
         Raises: ReplyBroken, OSError.
         """
         while True:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                raise self._broken(error) from error
-            if isinstance(event, h11.Response):
-                self._in_body = True
-                if self._unparsed:
-                    self._http.receive_data(bytes(self._unparsed))
-            elif isinstance(event, h11.InformationalResponse):
-                self._count_interim()
-                self._searched_bytes = 0
-            if isinstance(event, h11.Event):
+            event = self._next_head() if self._body is None else self._next_of(self._body)
+            if event is not None:
                 return event
-            if not self._feed_head():
-                self._receive(await self._stream.read())
+            self._receive(await self._stream.read())
+
+    def _next_head(self) -> h11.Event | None:
+        if not self._feed_head():
+            return None
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise self._broken(error) from error
+        if isinstance(event, h11.Response):
+            self._body = self._body_of(event)
+        else:
+            self._count_interim()
+            self._searched_bytes = 0
+        assert isinstance(event, h11.Event), "a whole head is an event"
+        return event
+
+    def _body_of(self, event: h11.Response) -> SizedBody | ChunkedBody | EndlessBody:
+        """RFC 9112 section 6.3. h11 has seen to it that a length is one number, chunked the only coding."""
+        if self._is_head_request or event.status_code in _BODILESS:
+            return SizedBody(0)
+        fields = {bytes(name): bytes(value) for name, value in event.headers}
+        if b"transfer-encoding" in fields:
+            return ChunkedBody(may_be_padded=True)
+        length = fields.get(b"content-length")
+        return EndlessBody() if length is None else SizedBody(int(length))
+
+    def _next_of(self, body: SizedBody | ChunkedBody | EndlessBody) -> h11.Event | None:
+        try:
+            data = body.take_data(self._unparsed)
+        except Refused:
+            raise _broken_body() from None
+        if data:
+            return h11.Data(data=data)
+        return h11.EndOfMessage() if body.is_done else None
 
     def _receive(self, data: bytes) -> None:
-        if self._in_body:
-            self._http.receive_data(data)
-            return
         self._unparsed += data
-        if not data:
-            if self._unparsed:
-                raise ReplyBroken("http_response_incomplete", "the origin closed in the middle of its head")
+        if data:
+            return
+        if isinstance(self._body, EndlessBody):
+            self._body.is_done = True
+        elif self._body is not None:
+            raise _broken_body()
+        elif self._unparsed:
+            raise ReplyBroken("http_response_incomplete", "the origin closed in the middle of its head")
+        else:
             raise ReplyBroken("connection_terminated", "the origin closed the connection without an answer")
 
     def _feed_head(self) -> bool:
         """Give h11 one whole head, mended as RFC 9112 section 5.1 asks; False when there is none yet."""
-        if self._in_body:
-            return False
-        del self._unparsed[: len(self._unparsed) - len(self._unparsed.lstrip(b"\r\n"))]
+        if self._unparsed.startswith((b"\r", b"\n")):
+            del self._unparsed[: len(self._unparsed) - len(self._unparsed.lstrip(b"\r\n"))]
         if not self._unparsed.startswith(_STATUS_START[: len(self._unparsed)]):
             raise ReplyBroken("http_protocol_error", "the origin does not answer as an HTTP/1 server does")
         end = _HEAD_END.search(self._unparsed, max(0, self._searched_bytes - 3))
@@ -88,6 +126,8 @@ class Origin:
             return False
         head = bytes(self._unparsed[: end.end()])
         del self._unparsed[: end.end()]
+        if _FORBIDDEN.search(head):
+            raise ReplyBroken("http_protocol_error", "the head of the origin's reply has control characters")
         self._http.receive_data(_SPACE_BEFORE_COLON.sub(rb"\1:", head))
         return True
 
@@ -99,8 +139,10 @@ class Origin:
 
     def _broken(self, error: h11.RemoteProtocolError) -> ReplyBroken:
         # h11's own words may quote what the origin sent
-        if self._in_body:
-            return ReplyBroken("http_response_incomplete", "the origin's body is cut short or malformed")
         if error.error_status_hint == 501:
             return ReplyBroken("http_response_transfer_coding", "the origin uses an unknown transfer coding")
         return ReplyBroken("http_protocol_error", "the head of the origin's reply is malformed")
+
+
+def _broken_body() -> ReplyBroken:
+    return ReplyBroken("http_response_incomplete", "the origin's body is cut short or malformed")

@@ -45,7 +45,8 @@ def page_for(request: ClientRequest, refusal: Refusal, access: Access) -> bytes 
     line, own = request.line, request.host_field
     if refusal.status != HTTPStatus.METHOD_NOT_ALLOWED or line is None or not own:
         return None
-    if line.method != "GET" or line.target.partition("?")[0] not in PATHS:
+    # RFC 9110 section 9.1: what has GET has HEAD
+    if line.method not in ("GET", "HEAD") or line.target.partition("?")[0] not in PATHS:
         return None
     authority = own if _has_port(own) else f"{own}:{443 if request.in_tls else 80}"
     way = f"{'HTTPS' if request.in_tls else 'PROXY'} {authority}"
@@ -55,7 +56,8 @@ def page_for(request: ClientRequest, refusal: Refusal, access: Access) -> bytes 
         "Cache-Control": f"private, max-age={MAX_AGE_SECONDS}", "Connection": "close",
     }  # fmt: skip
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("ascii") + script
+    head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("ascii")
+    return head if line.method == "HEAD" else head + script
 
 
 def pac_script(access: Access, way: str, client: str) -> str:

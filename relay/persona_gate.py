@@ -2,13 +2,13 @@
 
 import re
 
+from relay.message_body import ChunkedBody, SizedBody
 from relay.persona import Persona
 from relay.persona_plain import answers_last_hop, as_http
 from relay.persona_reply import PersonaRefusal
 from relay.persona_target import TargetRefused, read_odd_authority
 from relay.refusal import METHODS, Refusal
 from relay.refused import Refused
-from relay.request_body import ChunkedBody, SizedBody
 from relay.request_gate import MAX_WAITING_BYTES, RequestGate
 from relay.request_head import RequestHead, RequestLine, complete_head
 

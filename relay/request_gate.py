@@ -9,9 +9,9 @@ behind a request waits here until that request is answered.
 import re
 from enum import Enum, auto
 
+from relay.message_body import ChunkedBody, SizedBody
 from relay.refusal import Refusal, malformed, too_large, too_slow
 from relay.refused import Refused
-from relay.request_body import ChunkedBody, SizedBody
 from relay.request_head import (
     MAX_TARGET_BYTES,
     RequestHead,

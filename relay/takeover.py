@@ -15,7 +15,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from relay.answered import Answered
 from relay.client_request import ClientRequest
-from relay.dial import reset_socket
+from relay.dial import reset_socket, reset_when_closed
 from relay.fault import HOLD_SECONDS
 from relay.login import Conversation
 from relay.refusal import Refusal, malformed
@@ -29,7 +29,6 @@ from relay.turned_away import Doorway
 # What answers a request returns whether the connection is kept for the next one.
 OnRequest = Callable[[ClientRequest], Awaitable[bool]]
 OnRefusal = Callable[[ClientRequest, Refusal], Awaitable[None]]
-
 
 # asyncio's loop has accepted a connection so many turns before its protocol hears of it, at most.
 _ACCEPT_TURNS = 4
@@ -130,7 +129,11 @@ class _RequestHandler(RequestHandler):
             stream = await transport.release()
             stream.unread(self.gate.take_early())
             return stream
-        sock = _own_socket(transport)
+        try:
+            sock = _own_socket(transport)
+        except OSError:
+            self.abort()
+            raise ConnectionResetError("there is no descriptor to take the client's socket with") from None
         early = self.gate.take_early()
         # Closes aiohttp's descriptor only; the loop calls connection_lost in its next turn
         transport.abort()
@@ -143,11 +146,9 @@ class _RequestHandler(RequestHandler):
 
     def abort(self) -> None:
         """End with RST."""
-        transport = self.transport
-        if transport is not None:
+        if (transport := self.transport) is not None:
             if not isinstance(transport, StreamTransport):
-                with contextlib.suppress(OSError):
-                    reset_socket(_own_socket(transport))
+                reset_when_closed(transport.get_extra_info("socket"))
             transport.abort()
 
     def handle_error(
@@ -161,8 +162,7 @@ class _RequestHandler(RequestHandler):
         else:
             self.log_exception("Error handling request", exc_info=exc)
             refusal = Refusal(500, "proxy_internal_error", "the proxy failed; its log has the reason")
-        refused = ClientRequest(self, request.content)
-        return Answered(lambda: self._server.on_refusal(refused, refusal))
+        return Answered(lambda: self._server.on_refusal(ClientRequest(self, request.content), refusal))
 
     def _admit(self, data: bytes) -> None:
         had_head = self.gate.head is not None
@@ -190,9 +190,12 @@ class _RequestHandler(RequestHandler):
             self._waiter.set_result(None)
 
     def _process_keepalive(self) -> None:
-        is_due = self._loop.time() >= self._next_keepalive_close_time
+        if self._loop.time() < (end := self._next_keepalive_close_time):
+            # Not for aiohttp to judge: by its own look at the clock it may be over, and it says no word then
+            self._keepalive_handle = self._loop.call_at(end, self._process_keepalive)
+            return None
         is_waiting = self._waiter is not None and not self._waiter.done()
-        if is_due and is_waiting and self.refusal is None:
+        if is_waiting and self.refusal is None:
             if self.gate.stays_silent:
                 self._next_keepalive_close_time = self._loop.time() + HOLD_SECONDS
             elif refusal := self.gate.at_silence():
@@ -270,8 +273,7 @@ class RawServer(web.Server):
 
     async def _take(self, sock: socket.socket, data: bytes, peer: str) -> None:
         handler = _ours(self())
-        handler.peer = peer
-        handler.first = data
+        handler.peer, handler.first = peer, data
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(lambda: handler, sock)
 
@@ -292,6 +294,7 @@ class RawServer(web.Server):
         await self.shutdown(0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        handler = _ours(request.protocol)
-        keep_alive = await self._on_request(ClientRequest(handler, request.content))
+        handler, keep_alive = _ours(request.protocol), False
+        with contextlib.suppress(ConnectionError):  # it has gone, or there is no descriptor for its socket
+            keep_alive = await self._on_request(ClientRequest(handler, request.content))
         return Answered(go_on=handler.next_request if keep_alive else None)

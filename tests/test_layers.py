@@ -35,17 +35,17 @@ LAYERS = (
     {"accounts", "fault_plan", "persona", "route", "toxics"},
     {"hop_files", "live_faults", "suite", "tls_listen", "token_login"},
     {"logins", "suite_outcome", "suite_proxy", "toxic_link"},
-    # Open tunnels, with faults or without, and what goes through one; the legs of a walk; origin servers.
+    # Open tunnels, with faults or without, and what goes through one; the legs of a walk.
     {"access_ports", "access_request", "authority", "baseline", "credentials", "data_plane", "fault_path",
-     "hop_evidence", "listening", "moves", "origin", "pac_child", "persona_target", "proxy_source",
+     "hop_evidence", "listening", "moves", "pac_child", "persona_target", "proxy_source",
      "reports", "suite_file", "suite_report"},
     {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier",
      "hop_dial", "hop_refusal", "hop_socks", "listener", "pac", "regression", "request_head",
      "suite_reports", "toxic_proxy"},
     # One request of the proxy, from its head to its reply.
-    {"access_rule", "fields", "persona_plain", "places", "probe_request", "profile_listeners",
-     "request_body", "walk", "workers"},
-    {"access", "blocking", "reply_head", "request_gate", "tunnel", "upstream"},
+    {"access_rule", "fields", "message_body", "persona_plain", "places", "probe_request",
+     "profile_listeners", "walk", "workers"},
+    {"access", "blocking", "origin", "reply_head", "request_gate", "tunnel", "upstream"},
     {"blocking_framework_client", "check", "client_request", "dialler", "forward",
      "framework_client", "http2_side", "persona_gate", "ping", "plain_port", "replay"},
     {"admission", "checks", "login_gate", "login_steps", "outbound", "pac_page", "persona_way",

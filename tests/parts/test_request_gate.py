@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.message_body import MAX_TRAILER_BYTES
 from relay.refused import Refused
-from relay.request_body import MAX_TRAILER_BYTES
 from relay.request_gate import MAX_FIELDS, MAX_HEAD_BYTES, MAX_WAITING_BYTES, RequestGate
 
 GET = b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"

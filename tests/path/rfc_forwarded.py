@@ -74,6 +74,7 @@ FORWARDED = [
     forwarded("empty Host", GET, "Host:\r\n", at_origin=AT + END),
     forwarded("Host as last field", GET, "X: 1\r\n" + HOST, at_origin=AT + "X: 1\r\n" + END),
     forwarded("Host of odd but legal form", GET, "Host: a_b~%41:\r\n", at_origin=AT + END),
+    forwarded("future address as Host", GET, "Host: [v1F.a:b]:80\r\n", at_origin=AT + END),
     forwarded("IPv6 Host", GET, "Host: [::1]:80\r\n", at_origin=AT + END),
     forwarded(
         "hop-by-hop",
@@ -93,6 +94,13 @@ FORWARDED = [
         "nominated in two fields",
         GET,
         HOST + "Connection: a\r\nA: 1\r\nB: 2\r\nConnection: b\r\n",
+        at_origin=AT + END,
+    ),
+    forwarded(
+        "nominated although it is for all",
+        GET,
+        HOST + "Connection: Cache-Control, Authorization, Max-Forwards, Date\r\nCache-Control: no-store\r\n"
+        "Authorization: Basic x\r\nMax-Forwards: 1\r\nDate: x\r\n",
         at_origin=AT + END,
     ),
     forwarded(

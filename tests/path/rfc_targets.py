@@ -235,6 +235,8 @@ def hosts() -> list[RefusedCase]:
         "bare IPv6": b"Host: ::1\r\n",
         "broken IPv6": b"Host: [::1\r\n",
         "no IPv6 in brackets": b"Host: [1:2]\r\n",
+        "future address without a version": b"Host: [v.a]\r\n",
+        "zone": b"Host: [fe80::1%25eth0]\r\n",
         "port by name": b"Host: a:http\r\n",
         "port beyond 65535": b"Host: a:65536\r\n",
         "two ports": b"Host: a:1:2\r\n",

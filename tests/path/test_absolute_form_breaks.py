@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from relay.exchange import Exchange
 from relay.origin import MAX_HEAD_BYTES, MAX_INTERIM_REPLIES
 from tests.path.proxied import (
     LOOPS,
+    SOON_SECONDS,
     Proxied,
     Target,
     asked,
@@ -99,6 +101,69 @@ def test_an_unusable_reply_is_502(proxied: Proxied, name: str, sent: bytes, erro
         assert not re.search(rb"event type|bytearray|SSH-2", replies)
     entry = proxied.entry()
     assert (502, error, "refused") == tuple(entry[key] for key in ("status", "error", "ended"))
+
+
+SPACES = b" " * 100_000
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (OK + b"X:" + SPACES + b"\0\r\n\r\n", 502),
+        (OK + b"X: a" + SPACES + b"\r\r\n\r\n", 502),
+        (OK + b"X: " + b"a " * 50_000 + b"\v\r\n\r\n", 502),
+        (OK + b"X" + SPACES + b"Y: z\r\n\r\n", 502),
+        (CHUNKED + b"5;" + SPACES + b"\nx\r\n", 200),
+        (CHUNKED + b"5" + SPACES + b"x\r\n", 200),
+        (CHUNKED + b"0\r\nX:" + SPACES[:60_000] + b"\0\r\n\r\n", 200),
+    ],
+    ids=lambda value: repr(value).replace(" ", "")[:60],
+)
+def test_no_reply_holds_everybody_up(proxied: Proxied, sent: bytes, status: int) -> None:
+    """White space before what is malformed is read once, not once for each of its places."""
+    with asked(proxied) as (near, origin):
+        origin.sendall(sent)
+        assert status == status_of(read_head(near))
+        began = time.monotonic()
+        with proxied.client(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n") as other:
+            assert 200 == status_of(read_head(other))
+        # Quadratic time is 20 seconds here
+        assert time.monotonic() - began < SOON_SECONDS / 2
+        assert not read_all(near)[0].endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [b"5  ", b"5\t", b"005 ;x=y", b"5 ; x"])
+def test_a_padded_size_is_borne_with(proxied: Proxied, size: bytes) -> None:
+    """Old servers pad the sizes of their chunks; the client gets ours."""
+    with asked(proxied) as (near, origin):
+        origin.sendall(CHUNKED + size + b"\r\nhello\r\n0  \r\n\r\n")
+        assert 200 == status_of(read_head(near))
+        assert b"5\r\nhello\r\n0\r\n\r\n" == read_exactly(near, 15)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5;\0\r\nhello\r\n0\r\n\r\n",
+        b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhelloXX0\r\n\r\n",
+        b"8000000000000000\r\nhello",
+        b"5\r\nhello\r\n0\r\nX\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n",
+    ],
+    ids=lambda body: repr(body)[:30],
+)
+def test_a_malformed_chunked_reply_is_a_broken_one(proxied: Proxied, body: bytes) -> None:
+    """Its chunks are read as strictly as a client's: nobody behind us may find another end in them."""
+    with asked(proxied) as (near, origin):
+        origin.sendall(CHUNKED + body)
+        assert 200 == status_of(read_head(near))
+        rest, end = read_all(near)
+        assert ("RST", False) == (end, rest.endswith(b"0\r\n\r\n"))
 
 
 def test_what_is_no_http_is_refused_at_once(proxied: Proxied) -> None:

@@ -20,14 +20,17 @@ from relay.access import Access, parse_ports
 from relay.blocking import open_tunnel
 from relay.failure import ProxyRefused
 from relay.listener import Listener
+from relay.outbound import Ways
 from relay.route import Endpoint, Hop, Route
 from relay.tls_listen import TlsListen
+from relay.upstream import Upstream
 from tests.path.proxied import (
     LOOPS,
     SOON_SECONDS,
     Proxied,
     Target,
     connect_head,
+    fields_of,
     read_all,
     read_exactly,
     read_head,
@@ -193,6 +196,41 @@ def test_resets_go_both_ways(over_http2: Proxied, ca: Path) -> None:
             fars[third].sendall(b"still here")
             assert b"still here" == client.read(third, 10)
     assert (0, 0, 0) == over_http2.settled()
+
+
+def test_trailers_break_a_tunnel(over_http2: Proxied, ca: Path) -> None:
+    """The target sees a reset, and no end that looks like the client's last word."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        number = client.connect(target.authority)
+        assert "200" == client.status(number)
+        with target.accept() as far:
+            client.http.send_headers(number, [("x", "y")], end_stream=True)
+            client.flush()
+            assert 1 == client.wait(h2.events.StreamReset, number).error_code
+            assert "RST" == read_all(far)[1]
+    assert (0, 0, 0) == over_http2.settled()
+
+
+def test_nothing_is_forwarded(over_http2: Proxied, ca: Path) -> None:
+    """An http URI in the place of a path reaches nobody, and the connection goes on."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        path = f"http://{target.authority}/"
+        number = client.ask((":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", path))
+        assert 1 == client.wait(h2.events.StreamReset, number).error_code
+        assert not target.was_called()
+        assert "200" == client.status(client.connect(target.authority))
+    assert (0, 0, 0) == over_http2.settled()
+
+
+def test_the_received_version_is_told(ca: Path) -> None:
+    """A parent proxy reads in Via that the request came over HTTP/2 (RFC 9110 section 7.6.3)."""
+    with Target() as parent:
+        ways = Ways((Upstream((Hop.parse(f"http://{parent.authority}"),)),))
+        with Proxied(listen=(), listeners=(listener(ca),), ways=ways) as proxied:
+            with client_of(proxied, ca) as client:
+                client.connect("far.example:1", ("via", "1.0 before"))
+                with parent.accept() as asked:
+                    assert [f"1.0 before, 2.0 {proxied.proxy.via}"] == fields_of(read_head(asked))["via"]
 
 
 def test_refusals(ca: Path) -> None:

@@ -1,5 +1,6 @@
 """The PAC file that the proxy serves: a PAC evaluator says of each target what the policy says."""
 
+import re
 import ssl
 from pathlib import Path
 
@@ -95,6 +96,12 @@ def test_it_is_served_to_who_asks_the_proxy(path: str, tmp_path: Path) -> None:
         assert ["application/x-ns-proxy-autoconfig"] == fields_of(reply)["content-type"]
         assert b'return "PROXY proxy.example:8080";' in reply
         assert (200, "complete") == tuple(map(proxied.entry().get, ("status", "ended")))
+        with proxied.client(request.replace(b"GET", b"HEAD")) as near:
+            head = read_all(near)[0]
+        # Nothing but the time and the body may be another (RFC 9110 section 9.3.2)
+        same, date = reply.partition(b"\r\n\r\n")[0], re.compile(rb"Date: .*")
+        assert date.sub(b"", same) + b"\r\n\r\n" == date.sub(b"", head)
+        proxied.entry()
         with proxied.client(request.replace(b"GET", b"POST")) as near:
             assert 405 == status_of(read_all(near)[0])
     with Proxied(access=access) as proxied, proxied.client(request) as near:

@@ -1,8 +1,10 @@
 """How aiohttp hands a connection over, and how it lets go of every connection in the end."""
 
+import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -86,6 +88,13 @@ def test_half_a_head_is_408(proxied: Proxied, part: bytes) -> None:
     with proxied.client(part) as near:
         reply, end = read_all(near)
     assert (408, "FIN", 408) == (status_of(reply), end, proxied.entry()["status"])
+
+
+def test_each_half_head_is_told(proxied: Proxied) -> None:
+    """However timer and clock round: of many that stop in their head nobody is cut without a word."""
+    with contextlib.ExitStack() as stack:
+        nears = [stack.enter_context(proxied.client(b"G")) for _ in range(200)]
+        assert {408} == {status_of(read_all(near)[0]) for near in nears}
 
 
 def test_a_dribbled_head_gains_no_time(proxied: Proxied) -> None:
@@ -222,6 +231,42 @@ def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
             running.send_signal(signal.SIGTERM)
         stdout, _ = running.communicate(timeout=20)
     assert refusals <= len([json.loads(line) for line in stdout.splitlines()])
+
+
+def test_out_of_descriptors_every_request_ends() -> None:
+    """With a refusal, or with a reset where not even that can be said; nothing of it is a fault of ours."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+
+    with (
+        Target() as target,
+        subprocess.Popen(
+            [*RELAY, "proxy", "--listen", "127.0.0.1:0"],
+            stderr=subprocess.PIPE, text=True, preexec_fn=few_files,  # noqa: PLW1509 - no thread has a lock here
+        ) as running,
+    ):  # fmt: skip
+        try:
+            assert running.stderr is not None
+            port = int(running.stderr.readline().rpartition(":")[2])
+            nears = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(60)]
+            for number, near in enumerate(nears):
+                # A name, which the express lane leaves to what is tested here
+                localhost = f"localhost:{target.port}"
+                near.sendall(connect_head(localhost) if number % 2 else get_head(target.authority))
+            for near in nears:
+                near.shutdown(socket.SHUT_WR)
+            # Those that the proxy could dial are answered, so that those that wait behind them come in
+            target.listener.close()
+            for near in nears:
+                with near:
+                    reply, end = read_all(near)
+                    assert (b"", "RST") == (reply, end) or status_of(reply) in (502, 503)
+        finally:
+            running.send_signal(signal.SIGTERM)
+        _, told = running.communicate(timeout=20)
+    assert "relay proxy: stopped\n" == told
 
 
 def test_a_probe_tells_what_is_no_proxy(free_port: int) -> None:

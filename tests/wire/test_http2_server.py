@@ -112,10 +112,14 @@ def test_memory_is_bounded() -> None:
         [(":method", "CONNECT")],
         [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "http://b/")],
         [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "*")],
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "a")],
     ],
 )
 def test_a_malformed_request_is_an_error(fields: list[tuple[str, str]]) -> None:
-    """RFC 9113 section 8.5: CONNECT has :method and :authority, nothing else; a path begins with a slash."""
+    """RFC 9113 section 8.5: CONNECT has :method and :authority, and nothing else; nobody is asked.
+
+    Nor by a :path that is none (section 8.3.1): as a whole URI it would be a request to forward.
+    """
     pair = Pair()
     pair.ask(*fields)
     try:
@@ -136,6 +140,43 @@ def test_a_reply_that_is_none_resets_the_stream(reply: bytes) -> None:
     with pytest.raises(StreamLost):
         pair.server.write(number, reply)
     assert h2.events.StreamReset in map(type, pair.exchange())
+    assert not pair.server.is_over
+
+
+def test_a_reply_to_head_has_no_content() -> None:
+    """Its fields tell of a body that does not come (RFC 9110 section 9.3.2)."""
+    pair = Pair()
+    number = pair.ask((":method", "HEAD"), (":scheme", "https"), (":authority", "a"), (":path", "/"))
+    pair.exchange()
+    pair.server.write(number, b"HTTP/1.1 501 No\r\nContent-Length: 4\r\n\r\nbo")
+    pair.server.write(number, b"dy")
+    pair.server.end(number)
+    events = pair.exchange()
+    assert [b""] == [event.data for event in events if isinstance(event, h2.events.DataReceived)]
+    assert isinstance(events[-1], h2.events.StreamEnded)
+
+
+def test_a_persona_may_answer_in_the_version_it_was_asked_in() -> None:
+    """The version of a reply's head says nothing in HTTP/2."""
+    pair = Pair()
+    number = pair.connect()
+    pair.exchange()
+    pair.server.write(number, b"HTTP/2.0 200 OK\r\n\r\n")
+    replies = [event for event in pair.exchange() if isinstance(event, h2.events.ResponseReceived)]
+    assert [[(":status", "200")]] == [list(reply.headers) for reply in replies]
+
+
+def test_trailers_are_no_end_of_a_tunnel() -> None:
+    """Only DATA comes in one (RFC 9113 section 8.5): the stream breaks, what was sent may not look whole."""
+    pair = Pair()
+    number = pair.connect()
+    pair.exchange()
+    pair.server.write(number, b"HTTP/1.1 200 OK\r\n\r\n")
+    pair.exchange()
+    pair.client.send_headers(number, [("x", "y")], end_stream=True)
+    assert [1] == [event.error_code for event in pair.exchange() if isinstance(event, h2.events.StreamReset)]
+    with pytest.raises(StreamLost):
+        pair.server.read(number, 1)
     assert not pair.server.is_over
 
 

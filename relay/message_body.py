@@ -1,4 +1,7 @@
-"""Where the body of a request ends: by length, or chunked (RFC 9112 sections 6.2 and 7.1). Bytes only."""
+"""Where the body of a message ends (RFC 9112 sections 6.2, 6.3 and 7.1). Bytes only.
+
+Every byte is looked at a bounded number of times, however it comes: what is read here is a stranger's.
+"""
 
 import re
 
@@ -11,6 +14,8 @@ MAX_CHUNK_LINE_BYTES = 4096
 MAX_TRAILER_BYTES = 65_536
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\Z")
+# Old servers write sizes of always the same width.
+_PADDED_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\Z")
 
 
 class SizedBody:
@@ -31,15 +36,33 @@ class SizedBody:
         self._left_bytes -= len(data)
         return data
 
+    take_data = take
 
-class ChunkedBody:
-    """A chunked body. What comes out is chunked anew, so that nobody behind us reads a size of the client's.
 
-    Extensions and trailer fields are checked and left out (RFC 9112 section 7.1.1, RFC 9110 section 6.5.1).
-    """
+class EndlessBody:
+    """A body that ends with its connection; who sees that end sets `is_done`."""
 
     def __init__(self) -> None:
         self.is_done = False
+
+    def take_data(self, held: bytearray) -> bytes:
+        """Remove and return all there is."""
+        data = bytes(held)
+        held.clear()
+        return data
+
+
+class ChunkedBody:
+    """A chunked body. What comes out is chunked anew, so that nobody behind us reads a size of the sender's.
+
+    Extensions and trailer fields are checked and left out (RFC 9112 section 7.1.1, RFC 9110 section 6.5.1).
+
+    Args: may_be_padded: white space behind a size is borne with.
+    """
+
+    def __init__(self, *, may_be_padded: bool = False) -> None:
+        self.is_done = False
+        self._size_line = _PADDED_CHUNK_LINE if may_be_padded else _CHUNK_LINE
         self._left_bytes = 0
         self._expects_line_end = False
         self._in_trailers = False
@@ -50,6 +73,12 @@ class ChunkedBody:
 
         Raises: Refused
         """
+        data = self.take_data(held)
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        return chunk + b"0\r\n\r\n" if self.is_done else chunk
+
+    def take_data(self, held: bytearray) -> bytes:
+        """As `take`, without any framing. Raises: Refused"""
         data, at = bytearray(), 0
         while not self.is_done:
             if self._left_bytes:
@@ -68,8 +97,7 @@ class ChunkedBody:
             self._accept_line(bytes(held[at : end + 1]))
             at = end + 1
         del held[:at]
-        chunk = b"%x\r\n%b\r\n" % (len(data), bytes(data)) if data else b""
-        return chunk + b"0\r\n\r\n" if self.is_done else chunk
+        return bytes(data)
 
     def _accept_line(self, line: bytes) -> None:
         self._check_length(len(line))
@@ -86,7 +114,7 @@ class ChunkedBody:
                 raise Refused(malformed("a chunk is longer than its size"))
             self._expects_line_end = False
         else:
-            self._left_bytes = _chunk_size(text)
+            self._left_bytes = _chunk_size(self._size_line.match(text))
             self._expects_line_end = bool(self._left_bytes)
             self._in_trailers = not self._left_bytes
 
@@ -98,8 +126,7 @@ class ChunkedBody:
             raise Refused(malformed(f"a chunk's size and extensions are beyond {MAX_CHUNK_LINE_BYTES} bytes"))
 
 
-def _chunk_size(line: bytes) -> int:
-    match = _CHUNK_LINE.match(line)
+def _chunk_size(match: re.Match[bytes] | None) -> int:
     if match is None:
         raise Refused(malformed("a chunk size is not a hexadecimal number"))
     digits = match[1].lstrip(b"0") or b"0"
