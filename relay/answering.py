@@ -28,6 +28,7 @@ from relay.pac_page import page_for
 from relay.passage import Passage
 from relay.persona import Persona
 from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
+from relay.pump_end import TunnelEnd
 from relay.refusal import Refusal, unreachable, went_in_a_circle
 from relay.refused import Refused, linger_close
 from relay.route import Endpoint
@@ -103,6 +104,9 @@ class Answering:
             return await self._go_on_with_login(request, asking, error.refusal)
         except Refused as error:
             return await self._say_no(request, asking, error.refusal)
+        except ConnectionError:  # it has gone before its tunnel was open
+            self._outcomes.ended(asking, 0, str(TunnelEnd.CLIENT_RESET))
+            return False
 
     async def _say_no(self, request: ClientRequest, asking: Asking, refusal: Refusal) -> bool:
         """Refuse; return whether the connection goes on, as it does behind some refusals of some personas."""
