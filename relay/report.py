@@ -101,6 +101,7 @@ def facts_for_people(told: Told) -> dict[str, str]:
         "host": host.strip("[]"),
         "port": port,
         "proxy": proxy,
+        "next_proxy": found.hops[told.hop + 1] if told.hop + 1 < len(found.hops) else "the next proxy",
         "first": found.hops[0] if found.hops else found.target,
         "source": source,
         "address": _evidence(connect, "address") or host.strip("[]"),
@@ -112,6 +113,7 @@ def facts_for_people(told: Told) -> dict[str, str]:
         if tunnel and tunnel.evidence.get("schemes")
         else "none",
         "looks_like": _evidence(ping, "looks_like") or "something else",
+        "http_words": seen["http-get"].words if "http-get" in seen else "something else",
         "first_bytes": _evidence(ping, "first_bytes") or "nothing",
         "last_router": _evidence(seen.get("hops"), "last_address") or "unknown",
         "passed_bytes": _passed(seen.get("sizes")),
