@@ -60,8 +60,10 @@ _DNS_WORDS: Final = (
     r"|host not found(?! or connection)|name or service not known|failure in name resolution"
     r"|no address associated|could not resolve|unable to determine ip address|cannot find server|unknown host"
 )
-# tinyproxy; haproxy's own page of 503; nghttpx, which as a forward proxy has a proxy behind it
-_PARENT_WORDS: Final = r"upstream proxy|no server is available to handle|server: nghttpx"
+# tinyproxy; haproxy's own page of 503; nghttpx, which as a forward proxy has a proxy behind it; Privoxy
+_PARENT_WORDS: Final = (
+    r"upstream proxy|no server is available to handle|server: nghttpx|socks[0-9a]* server unreachable"
+)
 _FORWARDER: Final = r"connection to (?P<asked>[0-9a-f.:]+) \((?P<dialled>[0-9a-f.:]+)\) could not"
 """Privoxy names what it was asked for and, in brackets, the address that it has tried."""
 

@@ -30,8 +30,8 @@ SIZES = (200, 1_300, 9_000, 120_000)
 """In one segment; just below what Ethernet carries; several segments; more than one window."""
 
 
-_PROGRESS_SECONDS = 0.4
-"""What stalls gets on within a moment, or not at all: retransmissions that double would come later."""
+_PROGRESS_SECONDS = 1.2
+"""A limit of the rate lets something through each second (squid delay_pools); what stalls gets on never."""
 
 
 _NEGOTIATED = 1 | 2 | 4

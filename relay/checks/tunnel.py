@@ -145,6 +145,8 @@ def _tls(failure: Failure) -> str:
     """How TLS with the proxy failed: what was there spoke no TLS, or it did and did not want us."""
     if failure.reason is Reason.TIMED_OUT:
         return "silent"
+    if failure.reason is Reason.TLS_UNTRUSTED:
+        return _untrusted(failure.detail.lower())
     if failure.reason is not Reason.TLS_FAILED:
         return "cut" if failure.stage is Stage.TLS else "none"
     if "CERTIFICATE_REQUIRED" in failure.detail:
@@ -152,6 +154,13 @@ def _tls(failure: Failure) -> str:
     if any(mark in failure.detail for mark in _NOT_TLS):
         return "not-tls"
     return "alert" if "ALERT" in failure.detail else "other"
+
+
+def _untrusted(detail: str) -> str:
+    """What is wrong with a certificate, in the words of OpenSSL's X509_verify_cert_error_string."""
+    if "expired" in detail or "not yet valid" in detail:
+        return "wrong-time"
+    return "other-name" if "mismatch" in detail else "unknown-issuer"
 
 
 def _clock(fields: Mapping[str, str]) -> dict[str, Any]:
