@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 MAX_QUOTE_CHARACTERS = 320
 # What servers take by default: 8 KiB of a field or a head (Apache, nginx). Below, it is not the size.
 LARGE_HEAD_BYTES = 8_000
+TURNED_AWAY = "turned away at its first message"
+"""NTLM whose challenge did not come: each of its messages has met another connection, most often."""
+
+_MEANINGS = {
+    400: "it does not understand the request, as a web server does not",
+    404: "it knows no such place: a web server, or a proxy that cannot resolve the name",
+    413: "the request is too long for it",
+    414: "the request is too long for it",
+    431: "the head of the request is too long for it",
+}
 
 
 def refused(
@@ -36,7 +46,7 @@ def _failure(
     if status == 407 or (status == 401 and shake.credentials_sent):
         stage = Stage.LOGIN
         if shake.refused_credentials:
-            reason, words = Reason.LOGIN_REFUSED, f"{_refused_words(shake)} not accepted"
+            reason, words = Reason.LOGIN_REFUSED, _refused_words(shake)
         else:
             reason, words = Reason.LOGIN_REQUIRED, "it wants a login" + _offers(reply, hop)
         words += "".join(f"; {obstacle}" for obstacle in shake.login.obstacles)
@@ -53,16 +63,19 @@ def _failure(
     elif status >= 500:
         reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
     else:
-        reason, words = Reason.DENIED, "its policy does not allow it"
+        reason, words = Reason.DENIED, _MEANINGS.get(status, "its policy does not allow it")
     evidence = _own_words(reply)
     detail = f"answered {status} {_clean(reply.reason)}".rstrip() + f" to CONNECT {target}: {words}"
     return Failure(stage, reason, str(hop), detail + (f" ({evidence})" if evidence else ""), index)
 
 
 def _refused_words(shake: "ConnectHandshake") -> str:
+    scheme = shake.login.scheme
     if shake.scheme_name == "Negotiate" and shake.login.mechanism == "kerberos":
-        return "the Kerberos ticket was"
-    return "user or password were"
+        return "the Kerberos ticket was not accepted"
+    if scheme is not None and scheme.connection_bound and not scheme.has_said_secret:
+        return f"the {scheme.name} login was {TURNED_AWAY}, and the password was not looked at"
+    return "user or password were not accepted"
 
 
 def _offers(reply: "Reply", hop: Hop) -> str:

@@ -60,6 +60,12 @@ _DNS_WORDS: Final = (
     r"|host not found(?! or connection)|name or service not known|failure in name resolution"
     r"|no address associated|could not resolve|unable to determine ip address|cannot find server|unknown host"
 )
+# tinyproxy; haproxy's own page of 503; nghttpx, which as a forward proxy has a proxy behind it; Privoxy
+_PARENT_WORDS: Final = (
+    r"upstream proxy|no server is available to handle|server: nghttpx|socks[0-9a]* server unreachable"
+)
+_FORWARDER: Final = r"connection to (?P<asked>[0-9a-f.:]+) \((?P<dialled>[0-9a-f.:]+)\) could not"
+"""Privoxy names what it was asked for and, in brackets, the address that it has tried."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ def _told(fields: Mapping[str, str]) -> str | None:
 def _gateway(status: int, text: str) -> str:
     if re.search(_DNS_WORDS, text):
         return "gateway-dns"
-    if "upstream proxy" in text:
+    if re.search(_PARENT_WORDS, text) or _is_forwarder(text):
         return "parent-failed"
     if re.search(r"too many open connections|maximum number of (?:open )?connections", text):
         return "limited"
@@ -169,6 +175,12 @@ def _gateway(status: int, text: str) -> str:
     if re.search(r"errno 1(?:01|13)|no route to host|network is unreachable|host is unreachable", text):
         return "gateway-unreachable"
     return "gateway-failed"
+
+
+def _is_forwarder(text: str) -> bool:
+    """Whether the address that was tried is not the one that was asked for: it is a parent's."""
+    told = re.search(_FORWARDER, " ".join(re.sub(r"<[^>]{0,200}>", " ", text).split()))
+    return told is not None and told["asked"] != told["dialled"]
 
 
 def own_words(fields: Mapping[str, str], body: bytes) -> str:

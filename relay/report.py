@@ -101,6 +101,7 @@ def facts_for_people(told: Told) -> dict[str, str]:
         "host": host.strip("[]"),
         "port": port,
         "proxy": proxy,
+        "next_proxy": found.hops[told.hop + 1] if told.hop + 1 < len(found.hops) else "the next proxy",
         "first": found.hops[0] if found.hops else found.target,
         "source": source,
         "address": _evidence(connect, "address") or host.strip("[]"),
@@ -112,6 +113,8 @@ def facts_for_people(told: Told) -> dict[str, str]:
         if tunnel and tunnel.evidence.get("schemes")
         else "none",
         "looks_like": _evidence(ping, "looks_like") or "something else",
+        "tunnel_detail": _evidence(tunnel, "detail") or "no words of its own",
+        "http_words": seen["http-get"].words if "http-get" in seen else "something else",
         "first_bytes": _evidence(ping, "first_bytes") or "nothing",
         "last_router": _evidence(seen.get("hops"), "last_address") or "unknown",
         "passed_bytes": _passed(seen.get("sizes")),
@@ -161,13 +164,16 @@ def _passed(sizes: Finding | None) -> str:
 
 def document(told: Told) -> dict[str, Any]:
     """All of it for machines (docs/check.schema.json)."""
+    judged = as_dict(told.diagnosis)
+    for row in (*judged["causes"], *judged["notices"]):
+        row |= {key: fill(row[key], told) for key in ("title", "hint")}
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": f"framework-relay {__version__}",
         "system": f"{platform.system()} {platform.release()}",
         "record": told.found.as_dict(),
         "diagnosis": {
-            **as_dict(told.diagnosis),
+            **judged,
             "headline": told.headline,
             "mender": told.mender,
             "sentence": told.sentence,

@@ -144,8 +144,8 @@ class _Run:
         if answer.is_answered:
             self._trip.answers[answer.question] = answer.outcome
             for key, value in answer.evidence.items():
-                if isinstance(value, bool | str):
-                    word = value if isinstance(value, str) else "yes" if value else "no"
+                if isinstance(value, bool | int | str):
+                    word = ("yes" if value else "no") if isinstance(value, bool) else str(value)
                     self._trip.answers[f"{answer.question}.{key}"] = word
         if self._tell is not None:
             self._tell(answer)

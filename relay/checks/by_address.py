@@ -1,5 +1,7 @@
 """CONNECT by address in place of the name: is it the proxy's name lookup?"""
 
+import asyncio
+
 from relay.check import CannotTest, Trip, check, found
 from relay.checks import tunnel as connect_reply
 from relay.finding import Finding
@@ -20,7 +22,8 @@ async def by_address(trip: Trip) -> Finding:
     if target.is_literal:
         raise CannotTest("the target was given by address already")
     try:
-        addresses = await look_up_async(target.host, target.port)
+        async with asyncio.timeout(trip.patience.control):
+            addresses = await look_up_async(target.host, target.port)
     except OSError as error:
         raise CannotTest(f"{target.host} cannot be looked up from here: {error.strerror or error}") from None
     host = str(addresses[0][1][0])

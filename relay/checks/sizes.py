@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ WORDS = {
     "down-stalls": "large packets do not come back from the server",
     "changed": "packets of a certain size are changed on the way",
     "cut": "the connection breaks at a certain size",
+    "slow": "packets pass, but large ones take too long to wait for",
 }
 _OTHER_ANSWER = "another answer came"
 _CHANGED = (_OTHER_ANSWER, str(Reason.SEAL_BROKEN))
@@ -26,6 +28,10 @@ _CHANGED = (_OTHER_ANSWER, str(Reason.SEAL_BROKEN))
 
 SIZES = (200, 1_300, 9_000, 120_000)
 """In one segment; just below what Ethernet carries; several segments; more than one window."""
+
+
+_PROGRESS_SECONDS = 1.2
+"""A limit of the rate lets something through each second (squid delay_pools); what stalls gets on never."""
 
 
 _NEGOTIATED = 1 | 2 | 4
@@ -61,6 +67,9 @@ async def sizes(trip: Trip) -> Finding:
             words = f"{WORDS[f'{way}-stalls']}: {end['passed_bytes']} bytes pass, {end['tried_bytes']} do not"
             return found("sizes", f"{way}-stalls", words, **evidence)
     for end in (up, down):
+        if end["ended"] == "slow":
+            words = f"{end['passed_bytes']} bytes pass at once, {end['tried_bytes']} are still on their way"
+            return found("sizes", "slow", words, **evidence)
         if end["ended"] in _CHANGED:
             words = f"{WORDS['changed']}: {end['tried_bytes']} bytes ({end['ended']})"
             return found("sizes", "changed", words, **evidence)
@@ -107,12 +116,24 @@ async def _sweep(trip: Trip, *, up: bool) -> dict[str, Any]:
                     end["passed_bytes"] = size
                     end["bytes_per_second"] = round(size / max(time.monotonic() - began, 1e-6))
         except TimeoutError:
-            end["ended"] = "stalled"
+            end["ended"] = "slow" if await _gets_on(packets.stream.fileno_socket()) else "stalled"
         except RelayError as error:
             end["ended"] = str(error.failure.reason)
         finally:
             end["tcp_info"] = full_tcp_info(packets.stream.fileno_socket())
     return end
+
+
+async def _gets_on(sock: socket.socket) -> bool:
+    """Whether bytes still move: a limit of the rate, which no black hole is."""
+    before = _moved(sock)
+    await asyncio.sleep(_PROGRESS_SECONDS)
+    return _moved(sock) > before
+
+
+def _moved(sock: socket.socket) -> int:
+    info: Mapping[str, int] = full_tcp_info(sock)
+    return info.get("bytes_received", 0) + info.get("bytes_acked", 0)
 
 
 async def pass_one(packets: PacketStream, size: int, *, up: bool) -> bool:

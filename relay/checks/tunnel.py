@@ -11,6 +11,7 @@ from typing import Any
 from relay.check import Trip, check, found
 from relay.failure import Failure, ProxyRefused, Reason, RelayError, Stage
 from relay.finding import Finding
+from relay.hop_refusal import TURNED_AWAY
 from relay.reading import AT_ONCE_SECONDS, Reading, read_refusal, read_socks
 from relay.trace import Trace
 
@@ -64,6 +65,23 @@ _SOCKS_WORDS = {
     Reason.GATEWAY: "gateway",
     Reason.CLOSED: "closed",
 }
+_FOR_THE_NEXT = frozenset(
+    {
+        "denied", "cannot-forward", "gateway-refused", "gateway-timed-out", "gateway-unreachable",
+        "gateway-dns", "gateway-failed",
+    }
+)  # fmt: skip
+"""What a proxy that is not the last one of a chain says of the next proxy, and not of the target."""
+
+_PASSWORD_SCHEMES = frozenset({"digest", "ntlm"})
+"""With Basic: what a user and a password log in to."""
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PROXY_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH")
+"""What OpenSSL says of bytes that are no TLS record (SSLerr)."""
+
+SOONEST_TIMEOUT_SECONDS = 0.5
+"""No proxy gives up a connection sooner: one that says so has another reason (ncat says 504 to all)."""
+
 CLOCK_SECONDS = 300.0
 
 
@@ -101,6 +119,8 @@ def is_answer(word: str) -> bool:
 
 def _login(failure: Failure, trace: Trace) -> str:
     """How far the login got: "none", "ended", or "cut-in-the-middle" (RFC 4559 section 6)."""
+    if TURNED_AWAY in failure.detail:
+        return "turned-away"
     if not any(step.stage is Stage.LOGIN for step in trace.steps):
         return "none"
     is_cut = failure.reason in (Reason.CLOSED, Reason.RESET, Reason.TRUNCATED)
@@ -121,6 +141,28 @@ def _socks(trip: Trip, failure: Failure) -> str:
     return _SOCKS_WORDS.get(failure.reason, "other")
 
 
+def _tls(failure: Failure) -> str:
+    """How TLS with the proxy failed: what was there spoke no TLS, or it did and did not want us."""
+    if failure.reason is Reason.TIMED_OUT:
+        return "silent"
+    if failure.reason is Reason.TLS_UNTRUSTED:
+        return _untrusted(failure.detail.lower())
+    if failure.reason is not Reason.TLS_FAILED:
+        return "cut" if failure.stage is Stage.TLS else "none"
+    if "CERTIFICATE_REQUIRED" in failure.detail:
+        return "wants-certificate"
+    if any(mark in failure.detail for mark in _NOT_TLS):
+        return "not-tls"
+    return "alert" if "ALERT" in failure.detail else "other"
+
+
+def _untrusted(detail: str) -> str:
+    """What is wrong with a certificate, in the words of OpenSSL's X509_verify_cert_error_string."""
+    if "expired" in detail or "not yet valid" in detail:
+        return "wrong-time"
+    return "other-name" if "mismatch" in detail else "unknown-issuer"
+
+
 def _clock(fields: Mapping[str, str]) -> dict[str, Any]:
     """How the proxy's clock differs from ours; Kerberos bears five minutes (RFC 4120 section 5.2.3)."""
     try:
@@ -134,6 +176,7 @@ def _clock(fields: Mapping[str, str]) -> dict[str, Any]:
 def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tuple[str, str, dict[str, Any]]:
     failure = error.failure
     hop = failure.hop or 0
+    asked = trip.route.hops[min(hop, len(trip.route.hops) - 1)]
     evidence: dict[str, Any] = {
         "milliseconds": round(seconds * 1000, 3),
         "speed": "at-once" if seconds < AT_ONCE_SECONDS else "slow",
@@ -143,6 +186,9 @@ def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tup
         "literal": trip.route.target.is_literal,
         "login": _login(failure, trace),
         "socks": _socks(trip, failure),
+        "socks_version": asked.socks[5] if asked.socks else "none",
+        "over_tls": asked.tls,
+        "tls": _tls(failure) if failure.stage is Stage.TLS or failure.reason is Reason.TLS_FAILED else "none",
     }
     if not isinstance(error, ProxyRefused):
         word = _BY_REASON.get(failure.reason, "closed")
@@ -152,7 +198,14 @@ def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tup
             word = "next-hop"
         return word, failure.sentence, evidence
     reading = _reading(error, trip.route.hops[hop].socks)
-    return reading.word, failure.sentence, {**evidence, **_said(error, reading)}
+    word = reading.word
+    evidence |= _said(error, reading)
+    if word == "gateway-timed-out" and seconds < SOONEST_TIMEOUT_SECONDS:
+        word = "gateway-failed"
+    if word in _FOR_THE_NEXT and hop + 1 < len(trip.route.hops):
+        evidence["next_hop"] = "denied" if word == "denied" else "failed"
+        word = "next-hop"
+    return word, failure.sentence, evidence
 
 
 def _said(error: ProxyRefused, reading: Reading) -> dict[str, Any]:
@@ -167,13 +220,24 @@ def _said(error: ProxyRefused, reading: Reading) -> dict[str, Any]:
         "own_words": reading.own_words,
         "parent": reading.parent,
         "schemes": schemes,
-        "offers": "basic" if "basic" in offered else "none" if not offered else "other",
+        "offers": _offers(offered),
         "negotiate": "negotiate" in offered,
         "via": fields.get("via", "")[:200],
         "server": (fields.get("server") or fields.get("proxy-agent") or "")[:200],
         "location": fields.get("location", "")[:400],
         **_clock(fields),
     }
+
+
+def _offers(schemes: set[str]) -> str:
+    """What it takes to log in: basic, password (Digest, NTLM), ticket (Negotiate), other, none."""
+    if "basic" in schemes:
+        return "basic"
+    if schemes & _PASSWORD_SCHEMES:
+        return "password"
+    if "negotiate" in schemes:
+        return "ticket"
+    return "other" if schemes else "none"
 
 
 def _reading(error: ProxyRefused, socks: str | None) -> Reading:

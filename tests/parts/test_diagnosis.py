@@ -188,7 +188,10 @@ def test_nothing_is_asked_where_nothing_splits() -> None:
     askable = list(CHECKS)
     healthy = {"route": "direct", "resolve": "literal", "connect": "open", "ping": "answered", "sizes": "all"}
     assert [] == next_questions(findings(healthy), CATALOGUE, askable)
-    alone = {"route": "proxy", "resolve": "literal", "connect": "open", "tunnel": "tls-untrusted"}
+    alone = {
+        "route": "proxy", "resolve": "literal", "connect": "open", "tunnel": "tls-untrusted",
+        "tunnel.tls": "unknown-issuer",
+    }  # fmt: skip
     assert [] == next_questions(findings(alone), CATALOGUE, askable)
 
 

@@ -47,6 +47,19 @@ CASES = {
         502, [], b"[Errno 111] consider setting `connection_strategy`",
         "gateway-refused", "", "mitmproxy",
     ),
+    "haproxy: no backend": (
+        503, [], b"<h1>503 Service Unavailable</h1>\nNo server is available to handle this request.",
+        "parent-failed", "", "",
+    ),
+    "nghttpx: no backend": (502, [("Server", "nghttpx")], b"<h1>502</h1>", "parent-failed", "", ""),
+    "privoxy: parent": (
+        503, [], b"Privoxy: connection to <b>192.0.2.7</b> (127.0.0.1) could not be established",
+        "parent-failed", "", "privoxy",
+    ),
+    "privoxy: anything": (
+        503, [], b"Privoxy: connection to <b>192.0.2.7</b> (192.0.2.7) could not be established",
+        "gateway-failed", "", "privoxy",
+    ),
     "3proxy: anything": (502, [], b"Host Not Found or connection failed", "gateway-failed", "", ""),
     "traffic server: port": (403, [("Server", "ATS/9.2.9")], b"", "denied", "", "traffic-server"),
     "RFC 9209: refused": (

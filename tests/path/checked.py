@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,9 +51,11 @@ async def check(
     key: Key | None = None,
     seconds: float = 10.0,
     extras: Extras | None = None,
+    ca_file: Path | None = None,
 ) -> Checked:
     """Check a path with the patience of the default settings."""
-    route = Route(target, tuple(Hop.parse(url) for url in proxies))
+    trust = None if ca_file is None else str(ca_file)
+    route = Route(target, tuple(Hop.parse(url, ca_file=trust) for url in proxies))
     found = await survey(route, key or Key.public(), timeout_seconds=seconds, extras=extras)
     return Checked(found, diagnose(found, causes()))
 
@@ -86,7 +89,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(serve: Serve) -> AsyncIterator[Endpoint]:
+async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[Endpoint]:
     """A server that plays `serve` with everybody, on an address of this process alone."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -102,7 +105,7 @@ async def serving(serve: Serve) -> AsyncIterator[Endpoint]:
             writer.close()
             tasks.discard(task)
 
-    server = await asyncio.start_server(play, loopback_host(), 0)
+    server = await asyncio.start_server(play, loopback_host(), 0, ssl=tls)
     try:
         yield Endpoint(*server.sockets[0].getsockname()[:2])
     finally:

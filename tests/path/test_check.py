@@ -323,14 +323,6 @@ async def test_the_second_proxy_of_a_chain_refuses(far: FarEnd, our_proxy: OurPr
     assert second.url in Told(checked.found, checked.diagnosis).headline
 
 
-async def test_the_second_proxy_of_a_chain_is_not_there(
-    far: FarEnd, our_proxy: OurProxy, closed_port: Endpoint
-) -> None:
-    """The first one says that it cannot reach it."""
-    checked = await check(far.server.endpoint, our_proxy.url, f"http://{closed_port}")
-    assert checked.cause in ("proxy-upstream-refused", "proxy-next-hop"), checked.told
-
-
 async def test_a_check_that_fails_itself_takes_no_verdict_with_it(
     far: FarEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,199 @@
+"""`relay check` where the obvious reading blames the wrong one: chains, TLS, SOCKS and silence."""
+
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from relay.checks.closed_port import CLOSED_PORT
+from relay.report import Told, document
+from relay.route import Endpoint
+from tests.path import peers
+from tests.path.checked import assert_named, check, read_head, serving, until_end
+from tests.path.conftest import FarEnd, OurProxy
+from tests.path.hop_peers import stunnel
+from tests.path.origin import server_tls
+from tests.path.real import Tool, loopback_host
+
+Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+
+
+def answering(reply: bytes) -> Serve:
+    """A proxy that says the same to everybody, and hangs up."""
+
+    async def play(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(reply)
+
+    return play
+
+
+async def test_the_next_proxy_is_down(far: FarEnd, our_proxy: OurProxy, closed_port: Endpoint) -> None:
+    """What the first one says is of the second, and not of the server."""
+    checked = await check(far.server.endpoint, our_proxy.url, f"http://{closed_port}")
+    assert_named(checked, "proxy-next-hop")
+    told = Told(checked.found, checked.diagnosis)
+    words = f"{our_proxy.url} cannot reach the next proxy of the chain, http://{closed_port}."
+    assert (words, words) == (told.headline, document(told)["diagnosis"]["causes"][0]["title"])
+
+
+async def test_the_next_proxy_is_forbidden(far: FarEnd, our_proxy: OurProxy, tool: Tool) -> None:
+    """The first one's policy is for the second proxy's port, and not for the server's."""
+    with peers.squid(tool, allow_ports="443") as first:
+        checked = await check(far.server.endpoint, first.url, our_proxy.url)
+    assert_named(checked, "proxy-next-hop-denied")
+
+
+async def test_the_next_proxy_is_a_socks_proxy(far: FarEnd, our_proxy: OurProxy) -> None:
+    """It is asked through the first one what it is."""
+
+    async def socks(reader: StreamReader, writer: StreamWriter) -> None:
+        if (await reader.readexactly(1)) == b"\x05":
+            writer.write(b"\x05\xff")
+            await until_end(reader)
+
+    async with serving(socks) as second:
+        checked = await check(far.server.endpoint, our_proxy.url, f"http://{second}")
+    assert_named(checked, "proxy-is-socks")
+
+
+@pytest.mark.parametrize(
+    ("offer", "cause"),
+    [
+        ('Digest realm="x", nonce="y"', "proxy-407-no-credentials"),
+        ("NTLM", "proxy-407-no-credentials"),
+        ("Negotiate", "proxy-407-no-ticket"),
+        ('Bearer realm="x"', "proxy-407-scheme-unsupported"),
+    ],
+)
+async def test_what_a_login_takes(offer: str, cause: str, far: FarEnd) -> None:
+    """A user and a password also log in by Digest and NTLM."""
+    reply = f"HTTP/1.1 407 Login\r\nProxy-Authenticate: {offer}\r\nContent-Length: 0\r\n\r\n"
+    async with serving(answering(reply.encode())) as proxy:
+        assert_named(await check(far.server.endpoint, f"http://{proxy}"), cause)
+
+
+async def test_ntlm_that_is_cut_between_its_messages(far: FarEnd) -> None:
+    """A balancer that closes after each reply: the password has not been looked at."""
+    wanted = (
+        b"HTTP/1.1 407 Login\r\nProxy-Authenticate: NTLM\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )
+
+    async def balanced(reader: StreamReader, writer: StreamWriter) -> None:
+        # A proxy offers NTLM no more where the connection is not to last
+        head = await read_head(reader)
+        offers = b"Proxy-Authorization" not in head
+        writer.write(wanted if offers else wanted.replace(b"Proxy-Authenticate: NTLM\r\n", b""))
+
+    async with serving(balanced) as proxy:
+        checked = await check(far.server.endpoint, f"http://ada:secret@{proxy}")
+    assert_named(checked, "proxy-407-turned-away")
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path) -> Path:
+    """What `--proxy-ca` names."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes(authority.cert_pem.bytes())
+    return file
+
+
+async def test_an_https_proxy_that_hangs_up(far: FarEnd, certificate: bytes, trusted: Path) -> None:
+    """Its URL begins with https:// already, so that is not what is wrong."""
+
+    async def hang_up(reader: StreamReader, writer: StreamWriter) -> None:
+        del writer
+        await read_head(reader)
+
+    async with serving(hang_up, server_tls(certificate)) as proxy:
+        checked = await check(far.server.endpoint, f"https://{proxy}", ca_file=trusted)
+    assert_named(checked, "proxy-hangs-up")
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "cause"),
+    [("other.example", 1, "proxy-cert-other-name"), (None, -1, "proxy-cert-expired")],
+)
+async def test_a_certificate_that_is_wrong(
+    name: str | None, days: int, cause: str, far: FarEnd, authority: trustme.CA, trusted: Path
+) -> None:
+    """Another CA would not mend it."""
+    ends = datetime.now(UTC) + timedelta(days=days)
+    starts = ends - timedelta(days=2)
+    made = authority.issue_cert(name or loopback_host(), not_before=starts, not_after=ends)
+    pem = made.private_key_pem.bytes() + b"".join(blob.bytes() for blob in made.cert_chain_pems)
+    async with serving(answering(ESTABLISHED), server_tls(pem)) as proxy:
+        checked = await check(far.server.endpoint, f"https://{proxy}", ca_file=trusted)
+    assert_named(checked, cause)
+
+
+async def test_an_https_proxy_that_wants_a_certificate(
+    far: FarEnd, our_proxy: OurProxy, authority: trustme.CA, certificate: bytes, trusted: Path, tool: Tool
+) -> None:
+    """It does speak TLS, and wants to see a certificate of ours in it."""
+    clients = authority.cert_pem.bytes()
+    before = our_proxy.service.endpoint
+    with stunnel(tool, before, certificate=certificate, client_authority=clients) as proxy:
+        checked = await check(far.server.endpoint, f"https://{proxy.endpoint}", ca_file=trusted)
+    assert_named(checked, "proxy-wants-certificate")
+
+
+async def hang_up_on_connect(reader: StreamReader, writer: StreamWriter) -> None:
+    """As ssh -D: a method, and then the end instead of a reply."""
+    if (await reader.readexactly(1)) == b"\x05":
+        writer.write(b"\x05\x00")
+        await reader.readexactly(3)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cause"), [("socks5h", "socks-hangs-up"), ("socks4a", "socks-other-version")]
+)
+async def test_a_socks_proxy_that_hangs_up(scheme: str, cause: str, far: FarEnd) -> None:
+    """It is a SOCKS proxy, as the setting says: of that version, or of the other one."""
+    async with serving(hang_up_on_connect) as proxy:
+        assert_named(await check(far.server.endpoint, f"{scheme}://{proxy}"), cause)
+
+
+async def test_a_proxy_that_waits_for_one_host(far: FarEnd) -> None:
+    """Silent for the server on every port, it answers everything else at once: it is no silent proxy."""
+
+    async def waiting(reader: StreamReader, writer: StreamWriter) -> None:
+        if b"CONNECT 127.0.0.1:" in await read_head(reader):
+            writer.write(FORBIDDEN)
+        else:
+            await until_end(reader)
+
+    async with serving(waiting) as proxy:
+        checked = await check(Endpoint("192.0.2.7", 5000), f"http://{proxy}")
+    assert_named(checked, "proxy-upstream-silent-host")
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [("431 Too large", "proxy-head-limit"), ("404 Not found", "proxy-rejects-request")]
+)
+async def test_a_proxy_that_does_not_like_the_request(status: str, cause: str) -> None:
+    """It is a proxy all the same: it opens a tunnel to itself."""
+
+    async def picky(reader: StreamReader, writer: StreamWriter) -> None:
+        refused = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
+        writer.write(ESTABLISHED if b"CONNECT 127.0.0.1:" in await read_head(reader) else refused)
+
+    async with serving(picky) as proxy:
+        assert_named(await check(Endpoint("far.invalid", 5000), f"http://{proxy}"), cause)
+
+
+async def test_a_policy_does_not_hide_an_early_200() -> None:
+    """Port 1 is forbidden; a host that nobody has is opened all the same."""
+
+    async def early(reader: StreamReader, writer: StreamWriter) -> None:
+        head = await read_head(reader)
+        writer.write(FORBIDDEN if f":{CLOSED_PORT} ".encode() in head else ESTABLISHED)
+
+    async with serving(early) as proxy:
+        checked = await check(Endpoint("192.0.2.7", 5000), f"http://{proxy}")
+    assert_named(checked, "proxy-answers-before-connecting")
