@@ -107,6 +107,13 @@ async def test_the_right_address_is_tried(far: FarEnd) -> None:
     assert "dns-stale-address" in [cause.id for cause in checked.diagnosis.causes], checked.told
 
 
+async def test_the_right_address_is_no_news_where_all_is_well(far: FarEnd) -> None:
+    """A path that works has no old record, whatever address is given."""
+    checked = await check(far.server.endpoint, extras=Extras(given_address="127.0.0.1"))
+    assert "answered" == answer(checked.found.findings, "given-address").outcome
+    assert [] == [cause.id for cause in checked.diagnosis.causes], checked.told
+
+
 @pytest.mark.parametrize(
     ("source", "word", "cause"),
     [
