@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import select
 import shutil
 import threading
 import time
@@ -19,8 +20,9 @@ from tests.lacking import lacking
 settings.register_profile("relay", settings.default, deadline=None)
 settings.load_profile("relay")
 
-THREAD_GRACE_SECONDS = 2.0
-"""A thread that was told to stop needs a moment for it; one that was not told is still there after this."""
+GRACE_SECONDS = 2.0
+"""A thread that was told to stop, or a server whose client has gone, needs a moment for it; what was not told
+is still there after this."""
 
 TASK_GRACE_TURNS = 20
 """Turns of the event loop in which cancelled tasks and closing transports come to their end."""
@@ -59,7 +61,7 @@ def no_leaks() -> Iterator[None]:
     """Every test, its fixtures and its event loop put away all their threads, sockets and files."""
     threads, files = running_threads(), open_files()
     yield
-    deadline = time.monotonic() + THREAD_GRACE_SECONDS
+    deadline = time.monotonic() + GRACE_SECONDS
     for thread in running_threads() - threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     left_threads = [thread.name for thread in running_threads() - threads]
@@ -68,6 +70,10 @@ def no_leaks() -> Iterator[None]:
         # Held by a reference cycle only: collecting it warns ("unclosed ..."), and warnings are errors here.
         # It is this test's warning then, not that of whichever test the collector happens to run in.
         gc.collect()
+        left_files = open_files() - files
+    while left_files and time.monotonic() < deadline:
+        # A server that other tests use as well still has to hear that this test's client has gone
+        select.select([], [], [], 0.01)
         left_files = open_files() - files
     assert ([], set()) == (left_threads, left_files), "left behind: threads, open files"
 
