@@ -4,11 +4,14 @@ import os
 import socket
 from collections.abc import Callable
 
-from relay.pipes import PIPE_BYTES, Pipe, PipePool
+from relay.pipes import Pipe, PipePool
 from relay.pump_end import Counters, TunnelEnd
 
 # What a plain read takes at most; one that fills it is a burst, and the half goes over to splice.
 READ_BYTES = 16_384
+# What a splice takes at most, although more may be there: larger pieces leave the CPU's cache before they are
+# read, and keep small messages of other tunnels waiting.
+PIECE_BYTES = 262_144
 _SPLICE_FLAGS = 0x01 | 0x02  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK (splice(2))
 
 
@@ -77,7 +80,7 @@ class Half:
                 self.pending, self.source_ended = data, not data
                 return len(data)
         try:
-            size = os.splice(self.source, self.pipe[1], PIPE_BYTES, flags=_SPLICE_FLAGS)
+            size = os.splice(self.source, self.pipe[1], PIECE_BYTES, flags=_SPLICE_FLAGS)
         except BlockingIOError:
             # The pipe is empty, so it is the socket that is. Idle halves hold no pipe; after a large burst
             # the next bytes most likely begin another.

@@ -3,7 +3,7 @@
 import fcntl
 import os
 
-# A pipe of 1 MiB takes a whole burst from a socket in one call; the default of 64 KiB costs 16 calls.
+# A pipe of 1 MiB has 256 slots, and small segments take one each; the default of 64 KiB has 16.
 PIPE_BYTES = 1_048_576
 # Idle pipes that are kept: each counts against pipe-user-pages-soft (pipe(7)) and takes two descriptors.
 MAX_IDLE_PIPES = 64

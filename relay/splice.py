@@ -91,10 +91,12 @@ class SplicePlane:
         self.pipes.close()
 
     def _carry_on(self) -> None:
-        """After fresh events a half that used up its quantum has its turn: small messages never wait long."""
-        half = self._queue.popleft()
-        half.is_queued = False
-        self._run(half)
+        """After fresh events those that used up their quantum have a turn: small messages never wait long."""
+        left_bytes = QUANTUM_BYTES
+        while left_bytes > 0 and self._queue:
+            half = self._queue.popleft()
+            half.is_queued = False
+            left_bytes -= self._run(half)
 
     def _wake(self, descriptor: int, flags: int) -> None:
         half = self._table.get(descriptor)
@@ -176,28 +178,29 @@ class SplicePlane:
             half.is_queued = True
             self._queue.append(half)
 
-    def _run(self, half: Half) -> None:
-        """Carry until the source is empty, the sink is full, the quantum is used up, or it ends."""
+    def _run(self, half: Half) -> int:
+        """Carry until the source is empty, sink or quantum are full, or the end; return how many bytes."""
         carried = 0
         while not half.is_done:
             if (half.pending or half.held) and not self._write(half):
-                return
+                break
             if half.source_ended:
                 self._pass_on_end(half)
-                return
+                break
             if carried >= QUANTUM_BYTES:
                 self._enqueue(half)
-                return
+                break
             try:
                 size = half.read(self.pipes)
             except OSError:
                 self._reset(half)
-                return
+                break
             if size is None:
                 # A short read: hand it on, the next event says when to go on
                 self._write(half)
-                return
+                break
             carried += size
+        return carried
 
     def _write(self, half: Half) -> bool:
         try:

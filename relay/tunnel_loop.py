@@ -153,18 +153,14 @@ class TunnelSelector(selectors.BaseSelector):
                 elif wake is not None:
                     wake(descriptor, flags)
             self.turn += 1
-            if ready or self.is_asked or wake is None or (queue and self._is_wanted_elsewhere()):
+            if ready or self.is_asked or wake is None:
                 return ready
             wait_seconds = -1.0
-            if timeout is not None:
-                wait_seconds = end - time.monotonic()
-                if wait_seconds <= 0:
-                    return ready
-
-    def _is_wanted_elsewhere(self) -> bool:
-        """Carry on; whether asyncio must have its turn before the next wait."""
-        self._carry_on()
-        return self.is_asked or len(self._queue) > 0
+            if timeout is not None and (wait_seconds := end - time.monotonic()) <= 0:
+                return ready
+            if queue:
+                self._carry_on()
+                wait_seconds = 0.0
 
     def close(self) -> None:
         self._keys.clear()
