@@ -241,6 +241,7 @@ def test_out_of_descriptors_every_request_ends() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
 
     with (
+        contextlib.ExitStack() as stack,
         Target() as target,
         subprocess.Popen(
             [*RELAY, "proxy", "--listen", "127.0.0.1:0"],
@@ -250,19 +251,23 @@ def test_out_of_descriptors_every_request_ends() -> None:
         try:
             assert running.stderr is not None
             port = int(running.stderr.readline().rpartition(":")[2])
-            nears = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(60)]
+            nears = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(60)
+            ]
+            asking = []
             for number, near in enumerate(nears):
                 # A name, which the express lane leaves to what is tested here
-                localhost = f"localhost:{target.port}"
-                near.sendall(connect_head(localhost) if number % 2 else get_head(target.authority))
-            for near in nears:
-                near.shutdown(socket.SHUT_WR)
+                head = connect_head(f"localhost:{target.port}")
+                with contextlib.suppress(ConnectionError):  # it has been reset by now
+                    near.sendall(head if number % 2 else get_head(target.authority))
+                    asking.append(near)
             # Those that the proxy could dial are answered, so that those that wait behind them come in
             target.listener.close()
-            for near in nears:
-                with near:
-                    reply, end = read_all(near)
-                    assert (b"", "RST") == (reply, end) or status_of(reply) in (502, 503)
+            for near in asking:
+                with contextlib.suppress(OSError):
+                    near.shutdown(socket.SHUT_WR)
+                reply, end = read_all(near)
+                assert (b"", "RST") == (reply, end) or status_of(reply) in (502, 503)
         finally:
             running.send_signal(signal.SIGTERM)
         _, told = running.communicate(timeout=20)
