@@ -94,11 +94,12 @@ def measure_codec(repeat_seconds: float = REPEAT_SECONDS) -> list[Record]:
 
 def _microseconds(call: Callable[[], object], seconds: float) -> float:
     """CPU of this thread per call, over at least `seconds` of it."""
-    calls, batch = 0, 1
+    calls, batch, spent = 0, 1, 0.0
     began = time.thread_time()
-    while (spent := time.thread_time() - began) < seconds:
+    while not calls or spent < seconds:
         for _ in range(batch):
             call()
         calls += batch
         batch *= 2
+        spent = time.thread_time() - began
     return spent / calls * 1e6
