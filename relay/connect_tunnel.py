@@ -44,10 +44,7 @@ class Tunnel:
     @property
     def outgoing(self) -> str:
         """Our own end towards the target, HOST:PORT; "" while there is none."""
-        if self.own_end is None:
-            return ""
-        host, port = self.own_end[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return "" if self.own_end is None else named(self.own_end)
 
     @property
     def counters(self) -> Counters:

@@ -28,10 +28,8 @@ def tunnel_as_json(
     client: str, target: str, up: int, down: int, ended: str, outgoing: str, seconds: float
 ) -> str:
     """As `as_json`, of a tunnel between addresses that nothing more is known of, as most are."""
-    now = time.time()
-    second = int(now)
     return (
-        f'{{"time": "{_until_second(second)}.{int((now - second) * 1000):03d}+00:00", "client": "{client}", '
+        f'{{"time": "{utc_now()}", "client": "{client}", '
         f'"method": "CONNECT", "target": "{target}", "status": 200, "bytes_up": {up}, "bytes_down": {down}, '
         f'"ended": "{ended}", "outgoing": "{outgoing}", "path": "splice", "seconds": {seconds:.6f}}}'
     )

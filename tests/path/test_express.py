@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import resource
 import select
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from tests.path.proxied import (
     Proxied,
     Target,
     connect_head,
+    few_files,
     read_all,
     read_head,
     status_of,
@@ -231,11 +231,6 @@ def test_a_stop_ends_guests_of_every_kind(loop: str, full: tuple[str, list[socke
 def test_out_of_descriptors_it_waits_and_goes_on() -> None:
     """A proxy that may open few files serves those that wait, one after the other, without spinning."""
     command = [sys.executable, "-c", "import sys; from relay.commands import main; sys.exit(main())"]
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def few_files() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
-
     with (
         Target(backlog=64) as target,
         subprocess.Popen(

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from tests.path.proxied import (
     Proxied,
     Target,
     connect_head,
+    few_files,
     get_head,
     read_all,
     read_exactly,
@@ -235,11 +235,6 @@ def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
 
 def test_out_of_descriptors_every_request_ends() -> None:
     """With a refusal, or with a reset where not even that can be said; nothing of it is a fault of ours."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def few_files() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
-
     with (
         contextlib.ExitStack() as stack,
         Target() as target,
