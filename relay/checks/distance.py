@@ -1,6 +1,7 @@
 """How many routers away is whoever answers for the port, and whoever answers for another port there?"""
 
 import asyncio
+import ipaddress
 from dataclasses import dataclass, field
 
 from relay.check import CannotTest, Trip, check, found
@@ -20,7 +21,7 @@ MAX_HOPS = 31
 PROBES = 5
 ANSWERS = ("open", "refused")
 SOONER_SHARE = 0.5
-"""A refusal that takes less than half of the host's own time does not come from the host."""
+"""Refusals that all take less than half of the host's own shortest time do not come from the host."""
 
 NOTEWORTHY_MILLISECONDS = 5.0
 """Below it the waiting inside machines is longer than the way."""
@@ -52,13 +53,24 @@ async def distance(trip: Trip) -> Finding:
         raise CannotTest("it answers differently from one connection to the next")
     word = "same" if ours.hops == theirs.hops else "nearer-than-server"
     word = "farther" if ours.hops > theirs.hops else word
-    here, there = min(ours.milliseconds), min(theirs.milliseconds)
-    is_sooner = there >= NOTEWORTHY_MILLISECONDS and here < SOONER_SHARE * there
+    # No firewall stands before this machine itself: what is long there is somebody else's turn
+    is_sooner = not _is_this_machine(trip) and are_sooner(ours.milliseconds, theirs.milliseconds)
     told = f"{WORDS[word]}: {_hops(ours.hops)} for port {target}, {_hops(theirs.hops)} for port {control}"
     return found(
         "distance", word, told, control_port=control, distance_hops=ours.hops, control_hops=theirs.hops,
-        milliseconds=here, control_milliseconds=there, sooner="yes" if is_sooner else "no",
+        milliseconds=min(ours.milliseconds),
+        control_milliseconds=min(theirs.milliseconds), sooner="yes" if is_sooner else "no",
     )  # fmt: skip
+
+
+def are_sooner(here: list[float], there: list[float]) -> bool:
+    """Do all answers of the port come sooner than the host's own could? One long one is a busy machine's."""
+    return min(there) >= NOTEWORTHY_MILLISECONDS and max(here) < SOONER_SHARE * min(there)
+
+
+def _is_this_machine(trip: Trip) -> bool:
+    _, sockaddr = trip.address or trip.addresses[0]
+    return ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]).is_loopback
 
 
 def _hops(count: int) -> str:

@@ -234,7 +234,8 @@ def test_github(suite: Run, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_baseline(suite: Run, file: Path, tmp_path: Path, closed: Endpoint, server: Endpoint) -> None:
     """What was saved is kept to; a path that is worse fails, and the hop that has changed is named."""
-    assert 0 == suite("--save", "baseline.json")[0]
+    status, out, _ = suite("--save", "baseline.json")
+    assert 0 == status, out
     status, out, _ = suite("--compare", "baseline.json", "--tolerance", "latency=1000000%,throughput=100%")
     assert (0, False) == (status, "WORSE" in out)
     baseline = json.loads((tmp_path / "baseline.json").read_text())

@@ -54,6 +54,8 @@ def squid(tool: Tool, lab: Lab) -> Iterator[Addresses]:
             f"read_timeout {TIMEOUT_SECONDS} seconds",
             f"request_start_timeout {TIMEOUT_SECONDS} seconds",
             f"request_timeout {TIMEOUT_SECONDS} seconds",
+            # The target ends each connection; a request that meets that end on an old one is a 502
+            "server_persistent_connections off",
             "pinger_enable off",
             "shutdown_lifetime 0 seconds",
             "pid_filename none",
