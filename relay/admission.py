@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from typing import NamedTuple
+import socket
+from typing import Any, NamedTuple
 
 from relay.access import Access
 from relay.authority import read_authority
@@ -14,6 +15,8 @@ from relay.route import Endpoint
 # Targets that are remembered, and heads: a client says the same to the same target each time.
 MAX_ADMITTED = 1024
 _MAX_HEAD_BYTES = 1024
+# Below it no system gives ports to who asks for any (ip(7), ip_local_port_range)
+_FIRST_EPHEMERAL = 1024
 # Host names the same target, and no field has a meaning for this hop: strict readings of it are all alike.
 _USUAL = re.compile(
     rb"CONNECT ((?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]{2,45}\]):[1-9][0-9]{0,4}) HTTP/1\.[01]\r\n"
@@ -23,20 +26,21 @@ _USUAL = re.compile(
 )
 
 
-_Target = tuple[Endpoint, str, Address, bool]
+_Target = tuple[Endpoint, str, Address, bool, bool]
 
 
 class Admitted(NamedTuple):
     """Where a request leads.
 
-    is_near: on this machine, which accepts at once or not at all. size: of the head, in bytes; what follows
-    is for the target.
+    is_near: on this machine, which accepts at once or not at all. may_meet_itself: a socket that dials it may
+    be given its very address and port. size: of the head, in bytes; what follows is for the target.
     """
 
     target: Endpoint
     name: str
     address: Address
     is_near: bool
+    may_meet_itself: bool
     size: int
 
 
@@ -85,4 +89,20 @@ class Admission:
             self._dialler.check(addresses[0], target)
         except (ValueError, Refused):
             return None
-        return target, str(target), addresses[0], ipaddress.ip_address(target.host).is_loopback
+        is_near = ipaddress.ip_address(target.host).is_loopback
+        return target, str(target), addresses[0], is_near, _may_meet_itself(*addresses[0])
+
+
+def _may_meet_itself(family: socket.AddressFamily, address: tuple[Any, ...]) -> bool:
+    """Whether the source of connections to it may be the address itself, with its port.
+
+    A UDP socket is told its source without a packet (udp(7)).
+    """
+    if address[1] < _FIRST_EPHEMERAL:
+        return False
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(address)
+        except OSError:
+            return True
+        return bool(sock.getsockname()[0] == address[0])

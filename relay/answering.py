@@ -20,12 +20,13 @@ from relay.fault_plan import Binder, bound
 from relay.fault_rule import TunnelFacts
 from relay.fields import names_us
 from relay.gatekeeper import Gatekeeper, RefusesAt
+from relay.limits import client_of
 from relay.login_gate import StepRefused
 from relay.login_steps import can_go_on, with_fields
 from relay.outbound import Asker, Outbound, Reached, Ways, via_of
 from relay.outcomes import Asking, Outcomes
 from relay.pac_page import page_for
-from relay.passage import Passage
+from relay.passage import AnyTunnel, Passage
 from relay.persona import Persona
 from relay.persona_way import keep_after, reply_to, step_reply, take_over, with_habits
 from relay.pump_end import TunnelEnd
@@ -49,7 +50,7 @@ class Answering:
         persona: Persona | None = None, ways: Ways | None = None, serves_pac: bool = False,
     ) -> None:  # fmt: skip
         # None: nobody asked for more than the tunnel says itself
-        self.tunnels: dict[Tunnel, Asking | None] = {}
+        self.tunnels: dict[AnyTunnel, Asking | None] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
         self.is_draining = False
@@ -142,7 +143,7 @@ class Answering:
         except BaseException:
             # Refused, gone or cancelled: it never began, so nothing else takes it off the list
             del self.tunnels[tunnel]
-            self._keeper.door.give_back_tunnel(tunnel.client)
+            self._keeper.door.give_back_tunnel(client_of(tunnel.client))
             raise
 
         def if_never_run() -> None:
@@ -157,24 +158,18 @@ class Answering:
         """Count a tunnel that is being dialled; its own `on_end` ends it."""
         tunnel = Tunnel(asking.client, target, asking.began_seconds, self._tunnel_ended)
         self.tunnels[tunnel] = asking
-        self._keeper.door.take_tunnel(asking.client)
+        self._keeper.door.take_tunnel(client_of(asking.client))
         return tunnel
 
-    def begins(self, passage: Passage) -> None:
-        """As `opening`, for the express lane."""
-        passage.on_end = self._tunnel_ended
-        self.tunnels[passage] = None
-        self._keeper.door.take_tunnel(passage.client)
-
-    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+    def could_not_open(self, passage: Passage, sock: socket.socket, error: RelayError) -> None:
         """Tell the client of a tunnel, whose socket is ours to close, that its target was not reached."""
         client = SocketStream(sock)
 
         def if_never_run() -> None:
             client.reset()
-            self._tunnel_ended(tunnel)
+            passage.lane.ended(passage)
 
-        self._begin(tunnel.refuse(client, unreachable(error)), if_never_run)
+        self._begin(passage.refuse(client, unreachable(error)), if_never_run)
 
     def _dial_for(
         self, request: ClientRequest, asking: Asking, refuses_at: RefusesAt | None,
@@ -199,7 +194,7 @@ class Answering:
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         asking = self.tunnels.pop(tunnel)
-        self._keeper.door.give_back_tunnel(tunnel.client)
+        self._keeper.door.give_back_tunnel(client_of(tunnel.client))
         if not self._outcomes.is_off:
             self._outcomes.tunnel_ended(tunnel, asking)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from relay.admission import Admission
 from relay.answering import Answering
-from relay.connect_tunnel import Tunnel
 from relay.failure import RelayError
 from relay.gatekeeper import Gatekeeper
 from relay.outcomes import Outcomes
+from relay.passage import Passage
 
 if TYPE_CHECKING:
     from relay.takeover import RawServer
@@ -25,7 +25,8 @@ class ProxyDesk:
         self._outcomes = outcomes
         self._answering = answering
         self._server = server
-        self.opening = answering.begins
+        self._tunnels = answering.tunnels
+        self.names_ends = outcomes.names_ends
         self.times_dials = outcomes.metrics is not None
         self._admission = Admission(keeper.access, answering.dialler)
 
@@ -41,14 +42,26 @@ class ProxyDesk:
         """A client was closed that sent nothing."""
         self._outcomes.was_silent()
 
-    def opened(self, tunnel: Tunnel) -> None:
+    def opening(self, passage: Passage) -> None:
+        """It counts from now on."""
+        self._tunnels[passage] = None
+        self._keeper.door.take_tunnel(passage.counted_for)
+
+    def ended(self, passage: Passage) -> None:
+        """Nothing of it is left."""
+        del self._tunnels[passage]
+        self._keeper.door.give_back_tunnel(passage.counted_for)
+        if not self._outcomes.is_off:
+            self._outcomes.passage_ended(passage)
+
+    def opened(self, passage: Passage) -> None:
         """Its target has accepted."""
         if self._outcomes.metrics is not None:
-            self._outcomes.metrics.dials.see(time.monotonic() - tunnel.began_seconds)
+            self._outcomes.metrics.dials.see(time.monotonic() - passage.began_seconds)
 
-    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+    def could_not_open(self, passage: Passage, sock: socket.socket, error: RelayError) -> None:
         """Tell its client, in the background."""
-        self._answering.could_not_open(tunnel, sock, error)
+        self._answering.could_not_open(passage, sock, error)
 
     def hand_over(self, sock: socket.socket, data: bytes) -> None:
         """Have aiohttp answer what the lane does not."""

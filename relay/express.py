@@ -13,12 +13,11 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from relay.admission import Admission, Admitted
 from relay.arrivals import Arrivals, has_gone, peer_of
-from relay.connect_tunnel import Tunnel
 from relay.deadlines import Deadlines
 from relay.dial import lean_socket, reset_socket
 from relay.failure import RelayError, Stage, classify
@@ -37,9 +36,14 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
 
 
 class Desk(Protocol):
-    """Who decides and writes down: the proxy. times_dials: whether it wants to be told by `opened`."""
+    """Who decides and writes down: the proxy.
+
+    times_dials: whether it wants to be told by `opened`. names_ends: whether it asks an ended passage for
+    `outgoing`.
+    """
 
     times_dials: bool
+    names_ends: bool
 
     def admission(self) -> Admission | None:
         """Which targets may be reached; None: somebody else must look closer."""
@@ -47,11 +51,14 @@ class Desk(Protocol):
     def was_silent(self) -> None: ...
 
     def opening(self, passage: Passage) -> None:
-        """A tunnel is being dialled: give it its `on_end`."""
+        """A tunnel is being dialled."""
 
-    def opened(self, tunnel: Tunnel) -> None: ...
+    def ended(self, passage: Passage) -> None:
+        """One that was opening is over."""
 
-    def could_not_open(self, tunnel: Tunnel, sock: socket.socket, error: RelayError) -> None:
+    def opened(self, passage: Passage) -> None: ...
+
+    def could_not_open(self, passage: Passage, sock: socket.socket, error: RelayError) -> None:
         """Tell the client, whose socket it now is to close."""
 
     def hand_over(self, sock: socket.socket, data: bytes) -> None:
@@ -73,6 +80,8 @@ class ExpressLane:
         self._poller = plane.poller
         self._listeners = [Arrivals(self, listener) for listener in listeners]
         self._desk = desk
+        # A call less than a method
+        self.ended: Callable[[Passage], None] = desk.ended
         self._silent = Deadlines[Silent](silence_seconds, self._too_silent)
         self._dialling = Deadlines[Passage](connect_seconds, self._too_late)
         self._admission: Admission | None = None
@@ -104,7 +113,7 @@ class ExpressLane:
         for passage in list(self._dialling.waiting):
             reset_socket(self._release(passage.descriptor))
             self._drop_way_out(passage)
-            passage.on_end(passage)
+            self.ended(passage)
         self._silent.close()
         self._dialling.close()
 
@@ -126,6 +135,12 @@ class ExpressLane:
         except OSError:
             os.close(client)
         else:
+            # The same head as somebody else's: what most say
+            if self._asked_in_turn == self._poller.turn and self._admission is not None:
+                to = self._admission.heads.get(data)
+                if to is not None:
+                    self._dial(client, peer, to, b"", None)
+                    return
             self._came(client, peer, data)
 
     def spoke(self, silent: Silent, flags: int) -> None:
@@ -207,11 +222,12 @@ class ExpressLane:
         self._open(passage, way_out, flags)
 
     def _open(self, passage: Passage, way_out: socket.SocketType, flags: int | None) -> None:
-        passage.own_end = here = way_out.getsockname()
-        if here[1] == passage.target.port and here == peer_of(way_out):
-            # TCP lets a socket that happens to get the port it dials connect to itself (RFC 9293 section 3.5)
-            self._fail(passage, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
-            return
+        if self._desk.names_ends or passage.to.may_meet_itself:
+            passage.own_end = here = way_out.getsockname()
+            if here[1] == passage.to.target.port and here == peer_of(way_out):
+                # TCP lets a socket that gets the port it dials connect to itself (RFC 9293 section 3.5)
+                self._fail(passage, ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself"))
+                return
         try:
             os.write(passage.descriptor, passage.established)
         except OSError:
@@ -220,7 +236,8 @@ class ExpressLane:
         self._dialling.waiting.pop(passage, None)
         if self._desk.times_dials:
             self._desk.opened(passage)
-        passage.adopt(self._plane, flags)
+        passage.stand(way_out)
+        self._plane.add(passage, (passage.flags, flags))
 
     def stirred(self, passage: Passage) -> None:
         """The client of one that is dialled has perhaps gone."""
@@ -232,7 +249,7 @@ class ExpressLane:
         self._drop_way_out(passage)
         reset_socket(self._release(passage.descriptor))
         passage.ended = str(TunnelEnd.CLIENT_RESET)
-        passage.on_end(passage)
+        self.ended(passage)
 
     def _fail(self, passage: Passage, error: OSError) -> None:
         self._dialling.remove(passage)

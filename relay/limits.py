@@ -55,11 +55,12 @@ def host_of(peer: str) -> str:
 def client_of(peer: str) -> str:
     """Whom a connection is counted for. A network of 64 bits is one client: it can have any address in it."""
     host = host_of(peer)
-    return _network_of(host) if ":" in host else host
+    return network_of(host) if ":" in host else host
 
 
 @functools.lru_cache(maxsize=4096)
-def _network_of(host: str) -> str:
+def network_of(host: str) -> str:
+    """As client_of, of a host that is an IPv6 address."""
     address = ipaddress.IPv6Address(host.partition("%")[0])
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
@@ -73,14 +74,14 @@ class Door:
         self.limits = limits
         self.connections = 0
         self.tunnels = 0
-        self._by_client: dict[str, int] = {}
-        self._tunnels_by_client: dict[str, int] = {}
+        # Connections and tunnels of each client
+        self._held: dict[str, list[int]] = {}
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._clock = clock
 
     def tunnels_of(self, peer: str) -> int:
         """How many tunnels this client has open."""
-        return self._tunnels_by_client.get(client_of(peer), 0)
+        return self._held.get(client_of(peer), _NOTHING)[1]
 
     def refuses_connection(self, peer: str) -> Refusal | None:
         """Why no connection more is taken from this client, or None."""
@@ -88,7 +89,7 @@ class Door:
         if limits.connections is not None and self.connections >= limits.connections:
             return over_the_limit(f"{limits.connections} connections are open, and no more are taken")
         most = limits.client_connections
-        if most is not None and self._by_client.get(client_of(peer), 0) >= most:
+        if most is not None and self._held.get(client_of(peer), _NOTHING)[0] >= most:
             return over_the_limit(f"this client has {most} connections open, and gets no more")
         return None
 
@@ -121,43 +122,37 @@ class Door:
     def take(self, peer: str) -> None:
         """A connection is open from now on."""
         self.connections += 1
-        _more(self._by_client, client_of(peer))
+        self._held.setdefault(client_of(peer), [0, 0])[0] += 1
 
     def give_back(self, peer: str) -> None:
         """It is closed."""
         self.connections -= 1
-        _less(self._by_client, client_of(peer))
+        client = client_of(peer)
+        held = self._held[client]
+        held[0] -= 1
+        if not held[0]:
+            del self._held[client]
 
-    def take_tunnel(self, peer: str) -> None:
-        """A connection has become a tunnel; it is counted as a connection as well."""
-        host = peer.rpartition(":")[0]
-        client = client_of(peer) if ":" in host else host
+    def take_tunnel(self, client: str) -> None:
+        """A connection of this client (client_of) has become a tunnel; it is counted as both."""
         self.connections += 1
         self.tunnels += 1
-        self._by_client[client] = self._by_client.get(client, 0) + 1
-        self._tunnels_by_client[client] = self._tunnels_by_client.get(client, 0) + 1
+        held = self._held.get(client)
+        if held is None:
+            self._held[client] = [1, 1]
+        else:
+            held[0] += 1
+            held[1] += 1
 
-    def give_back_tunnel(self, peer: str) -> None:
+    def give_back_tunnel(self, client: str) -> None:
         """It has ended."""
-        host = peer.rpartition(":")[0]
-        client = client_of(peer) if ":" in host else host
         self.connections -= 1
         self.tunnels -= 1
-        for counts in (self._by_client, self._tunnels_by_client):
-            left = counts[client] - 1
-            if left:
-                counts[client] = left
-            else:
-                del counts[client]
+        held = self._held[client]
+        held[0] -= 1
+        held[1] -= 1
+        if not held[0]:
+            del self._held[client]
 
 
-def _more(counts: dict[str, int], client: str) -> None:
-    counts[client] = counts.get(client, 0) + 1
-
-
-def _less(counts: dict[str, int], client: str) -> None:
-    left = counts[client] - 1
-    if left > 0:
-        counts[client] = left
-    else:
-        del counts[client]
+_NOTHING = (0, 0)

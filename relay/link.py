@@ -129,8 +129,8 @@ class Link:
 
     path = "splice"
     __slots__ = (
-        "_client", "broken", "down", "first_end", "is_over", "is_young", "needs_bytes", "on_end", "target",
-        "up",
+        "_client", "_on_end", "broken", "down", "first_end", "is_over", "is_young", "needs_bytes",
+        "target_socket", "up",
     )  # fmt: skip
 
     def __init__(
@@ -145,12 +145,12 @@ class Link:
         is_young: bool = False,
     ) -> None:
         self._client = client
-        self.target = target
+        self.target_socket = target
         near, far = client if isinstance(client, int) else client.fileno(), target.fileno()
         self.up = up = Half(self, near, far, early)
         self.down = down = Half(self, far, near, greeting)
         up.other, down.other = down, up
-        self.on_end = on_end
+        self._on_end = on_end
         self.needs_bytes = needs_bytes
         self.is_young = is_young
         self.first_end: TunnelEnd | None = None
@@ -158,7 +158,7 @@ class Link:
         self.is_over = False
 
     @property
-    def client(self) -> socket.SocketType:
+    def client_socket(self) -> socket.SocketType:
         """The client's socket."""
         if isinstance(self._client, int):
             self._client = socket.SocketType(fileno=self._client)
@@ -170,13 +170,13 @@ class Link:
             os.close(self._client)
         else:
             self._client.close()
-        self.target.close()
+        self.target_socket.close()
 
-    def come_apart(self) -> None:
-        """It is over, and nobody looks at it again but at its counters: leave no cycles to be collected."""
-        for half in (self.up, self.down):
-            del half.link, half.other
-        del self.on_end
+    def end(self, how: TunnelEnd) -> None:
+        """Both sockets are closed: tell it, and leave no cycle to be collected; the counters stay."""
+        up, down, on_end = self.up, self.down, self._on_end
+        del up.link, up.other, down.link, down.other, self._on_end
+        on_end(how)
 
     @property
     def counters(self) -> Counters:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.client_request import ClientRequest
-from relay.connect_tunnel import Tunnel
 from relay.log_format import tunnel_as_json, utc_now
 from relay.metrics import Metrics
-from relay.passage import Passage
+from relay.passage import AnyTunnel, Passage
 from relay.refusal import Refusal
 
 _OPEN = 200
@@ -53,6 +52,7 @@ class Outcomes:
         self._json_log = json_log
         self.metrics = metrics
         self.is_off = log is None and metrics is None
+        self.names_ends = log is not None or json_log is not None
         self._is_terse = log is None or json_log is not None
         self.has_details = has_details
 
@@ -71,11 +71,8 @@ class Outcomes:
         if self.metrics is not None:
             self.metrics.cut["silent"] += 1
 
-    def tunnel_ended(self, tunnel: Tunnel, asking: Asking | None) -> None:
+    def tunnel_ended(self, tunnel: AnyTunnel, asking: Asking | None) -> None:
         """A tunnel has ended. Args: asking: None: nobody asked for more than the tunnel says itself."""
-        if self._is_terse and isinstance(tunnel, Passage) and tunnel.status == _OPEN:
-            self._passed(tunnel)
-            return
         if asking is None:
             began = tunnel.began_seconds
             asking = Asking(tunnel.client, "CONNECT", str(tunnel.target), began_seconds=began)
@@ -85,16 +82,18 @@ class Outcomes:
             refusal=tunnel.refusal, way=tunnel.way if self.log is not None else {},
         )  # fmt: skip
 
-    def _passed(self, passage: Passage) -> None:
-        """As `ended`, with less work for what most tunnels are."""
+    def passage_ended(self, passage: Passage) -> None:
+        """As `tunnel_ended`, with less work for what most tunnels are."""
+        if not self._is_terse or passage.status != _OPEN:
+            self.tunnel_ended(passage, None)
+            return
         seconds = time.monotonic() - passage.began_seconds
-        link, ended = passage.link, passage.ended
-        up, down = link.up.count, link.down.count
+        ended, up, down = passage.ended, passage.up.count, passage.down.count
         if self.metrics is not None:
             self.metrics.passed(ended, up, down, seconds)
         if self._json_log is not None:
             self._json_log(
-                tunnel_as_json(passage.client, passage.name, up, down, ended, passage.outgoing, seconds)
+                tunnel_as_json(passage.client, passage.to.name, up, down, ended, passage.outgoing, seconds)
             )
 
     def ended(

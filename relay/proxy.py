@@ -13,7 +13,6 @@ from typing import Self
 from relay.access import Access
 from relay.answering import Answering
 from relay.c_parser import require_c_parser
-from relay.connect_tunnel import Tunnel
 from relay.desk import ProxyDesk
 from relay.dialler import Dialler
 from relay.express import ExpressLane
@@ -27,6 +26,7 @@ from relay.login_gate import Login
 from relay.metrics import Metrics, Snapshot
 from relay.outbound import Asker, Ways
 from relay.outcomes import Asking, Log, Outcomes
+from relay.passage import AnyTunnel
 from relay.persona import Persona
 from relay.persona_gate import PersonaGate
 from relay.reception import Http2, Reception
@@ -143,7 +143,7 @@ class ConnectProxy:
         return self.endpoints[0]
 
     @property
-    def tunnels(self) -> Mapping[Tunnel, Asking | None]:
+    def tunnels(self) -> Mapping[AnyTunnel, Asking | None]:
         """Those that are open or being opened; and who asked, where more is known than the tunnel says."""
         return self._answering.tunnels
 

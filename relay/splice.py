@@ -84,7 +84,11 @@ class SplicePlane:
         for link in list(self._links):
             if link in self._resets:
                 self._resets.pop(link).cancel()
-            self._finish(link, TunnelEnd.STOPPED)
+            self._forget(link)
+            reset_socket(link.client_socket)
+            reset_socket(link.target_socket)
+            link.end(TunnelEnd.STOPPED)
+        self._links.clear()
         self.watching.close()
         self._young.close()
         self.poller.detach()
@@ -157,7 +161,7 @@ class SplicePlane:
 
     def _see_dead(self, half: Half) -> None:
         """Nobody reads from a source behind its FIN, nor while the sink takes nothing: see its reset here."""
-        source = half.link.client if half is half.link.up else half.link.target
+        source = half.link.client_socket if half is half.link.up else half.link.target_socket
         if half.is_done:
             if not half.other.is_done and is_dead(source):
                 self._sink_broke(half.other)
@@ -231,9 +235,14 @@ class SplicePlane:
         if link.first_end is None:
             link.first_end = TunnelEnd.CLIENT_CLOSED if half is link.up else TunnelEnd.TARGET_CLOSED
         if other.is_done:
-            self._finish(link, link.first_end)
+            link.is_over = True
+            self._table.pop(half.source, None)
+            self._table.pop(half.sink, None)
+            self._links.discard(link)
+            link.close()
+            link.end(link.first_end)
             return
-        sink = link.target if half is link.up else link.client
+        sink = link.target_socket if half is link.up else link.client_socket
         try:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
@@ -260,7 +269,9 @@ class SplicePlane:
             return
         is_client = half is link.up
         how = end or (TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET)
-        dead, owed = (link.client, link.target) if is_client else (link.target, link.client)
+        dead, owed = link.target_socket, link.client_socket
+        if is_client:
+            dead, owed = owed, dead
         self._forget(link)
         self._epoll.unregister(owed.fileno())
         reset_socket(dead)
@@ -268,23 +279,11 @@ class SplicePlane:
         def done() -> None:
             self._resets.pop(link, None)
             self._links.discard(link)
-            link.on_end(how)
-            link.come_apart()
+            link.end(how)
 
         reset = DeliverThenReset(owed, done)
         if link in self._links:
             self._resets[link] = reset
-
-    def _finish(self, link: Link, end: TunnelEnd) -> None:
-        self._forget(link)
-        if end is TunnelEnd.STOPPED:
-            reset_socket(link.client)
-            reset_socket(link.target)
-        else:
-            link.close()
-        self._links.discard(link)
-        link.on_end(end)
-        link.come_apart()
 
     def _forget(self, link: Link) -> None:
         """Take both sockets out of the tables, and give pipes back; closing takes them out of the epoll."""

@@ -135,7 +135,8 @@ class _Family:
             try:
                 if self._hangup is not None:
                     self._hangup()
-                    for child in list(self._children):
+                    # One that is ending has no handler for it any more, and would die of it
+                    for child in () if self._stopping else list(self._children):
                         os.kill(child, signal.SIGHUP)
             finally:
                 self._is_hanging_up = False
@@ -149,8 +150,9 @@ class _Family:
             child = ended.si_pid
             self._children.discard(child)
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            # A worker that was told to end before it could listen to signals has ended as it was told
-            worst = max(worst, 0 if self._stopping and code == -signal.SIGTERM else abs(code))
+            # One that was told to end while it could not listen to signals has ended as it was told
+            is_told = self._stopping and -code in (signal.SIGTERM, signal.SIGHUP)
+            worst = max(worst, 0 if is_told else abs(code))
             if not self._stopping:
                 words = f"relay: worker {child} ended by itself (status {code}); ending the others"
                 print(words, file=sys.stderr, flush=True)

@@ -34,4 +34,4 @@ class YoungLinks:
         for link in self._links:
             if link.is_young and not link.is_over:
                 link.is_young = False
-                notice_vanished(link.target)
+                notice_vanished(link.target_socket)

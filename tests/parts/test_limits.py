@@ -49,21 +49,21 @@ def test_connections() -> None:
     assert door.refuses_connection("10.0.0.3:1") is not None
     for peer in ("10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1"):
         door.give_back(peer)
-    assert (0, 0) == (door.connections, len(door._by_client))
+    assert (0, 0) == (door.connections, len(door._held))
 
 
 def test_tunnels() -> None:
     """They count as connections too."""
     door = Door(Limits(tunnels=2, client_tunnels=1))
-    door.take_tunnel("10.0.0.1:1")
+    door.take_tunnel("10.0.0.1")
     assert (1, 1, 1) == (door.tunnels, door.connections, door.tunnels_of("10.0.0.1:9"))
     assert "1 tunnels open" in str(door.refuses_tunnel("10.0.0.1:2"))
     assert door.refuses_tunnel("10.0.0.2:2") is None
-    door.take_tunnel("10.0.0.2:1")
+    door.take_tunnel("10.0.0.2")
     assert "2 tunnels are open" in str(door.refuses_tunnel("10.0.0.3:2"))
-    door.give_back_tunnel("10.0.0.1:1")
-    door.give_back_tunnel("10.0.0.2:1")
-    assert (0, 0, 0) == (door.tunnels, door.connections, len(door._tunnels_by_client))
+    door.give_back_tunnel("10.0.0.1")
+    door.give_back_tunnel("10.0.0.2")
+    assert (0, 0, 0) == (door.tunnels, door.connections, len(door._held))
 
 
 def test_the_rate_of_a_client() -> None:
@@ -93,7 +93,7 @@ def test_without_limits_nothing_is_refused() -> None:
     """The default is no limit."""
     door = Door(Limits())
     for _ in range(1000):
-        door.take_tunnel("10.0.0.1:1")
+        door.take_tunnel("10.0.0.1")
     refusals = (door.refuses_connection("10.0.0.1:1"), door.refuses_tunnel("10.0.0.1:1"))
     assert (None, None, None) == (*refusals, door.refuses_request("10.0.0.1:1"))
 

@@ -472,8 +472,9 @@ def test_stopping_resets_both_sides(on_path):
         await send(tunnel.client, b"x")
         assert b"x" == await read_exactly(tunnel.target, 1)
         if paths.plane is not None:
-            for link in list(paths.plane._links):
-                paths.plane._finish(link, TunnelEnd.STOPPED)
+            paths.plane.close()
+            assert (TunnelEnd.STOPPED, 0) == (await tunnel.end(), len(paths.plane))
+            paths.plane = None
         else:
             for task in paths._tasks:
                 task.cancel()

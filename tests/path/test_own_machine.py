@@ -1,9 +1,15 @@
-"""A proxy that others can reach refuses every address of its own machine, not only loopback."""
+"""A proxy and its own machine: which of its addresses it refuses, and that a socket may dial itself."""
 
 import os
 import subprocess
 import sys
 
+import pytest
+
+from relay.access import Access
+from relay.admission import Admission
+from relay.dialler import Dialler
+from tests.path.proxied import connect_head
 from tests.path.real import Tool
 
 ADDRESSES = {"4": "198.51.100.7", "6": "2001:db8::7"}
@@ -30,17 +36,75 @@ with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address
 """
 
 
+# Every second port that is given out is the one that is dialled, where nobody listens.
+DIALS_ITSELF = """
+import asyncio, socket
+from relay.proxy import ConnectProxy
+from relay.route import Endpoint
+from relay.tunnel_loop import TunnelLoop
+
+async def main():
+    async with ConnectProxy((Endpoint("127.0.0.1", 3128),)) as proxy:
+        for number in range(12):
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", 50000 + number))
+                sock.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(sock, ("127.0.0.1", 3128))
+                head = "CONNECT 127.0.0.1:40000 HTTP/1.1\\r\\nHost: 127.0.0.1:40000\\r\\n\\r\\n"
+                await loop.sock_sendall(sock, head.encode())
+                print((await loop.sock_recv(sock, 4096)).decode().splitlines()[0])
+
+asyncio.Runner(loop_factory=TunnelLoop).run(main())
+"""
+
+
+def in_a_namespace(tool: Tool, up: str, inside: list[str]) -> tuple[int, list[str], str]:
+    """Run a Python program behind shell commands that set up a network of its own."""
+    unshare = tool("unshare", "util-linux")
+    rights = ["-n"] if os.geteuid() == 0 else ["-U", "-r", "-n"]
+    done = subprocess.run(
+        [unshare, *rights, "sh", "-c", f'{up} && exec "$@"', "sh", sys.executable, "-c", *inside],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
 def test_addresses_of_its_interfaces_are_refused(tool: Tool) -> None:
     """403 for a target on any interface, IPv4 and IPv6, however the proxy's own listener is named."""
-    unshare, ip = tool("unshare", "util-linux"), tool("ip", "iproute2")
+    ip = tool("ip", "iproute2")
     for version, address in ADDRESSES.items():
         public = "0.0.0.0" if version == "4" else "::"
         up = f"{ip} link set lo up && {ip} -{version} addr add {address} dev lo nodad"
         up = up.removesuffix(" nodad") if version == "4" else up
-        rights = ["-n"] if os.geteuid() == 0 else ["-U", "-r", "-n"]
-        inside = [sys.executable, "-c", INSIDE, public, address]
-        done = subprocess.run(
-            [unshare, *rights, "sh", "-c", f'{up} && exec "$@"', "sh", *inside],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        assert (0, ["HTTP/1.1 403 Forbidden"] * 2) == (done.returncode, done.stdout.splitlines()), done.stderr
+        status, lines, errors = in_a_namespace(tool, up, [INSIDE, public, address])
+        assert (0, ["HTTP/1.1 403 Forbidden"] * 2) == (status, lines), errors
+
+
+def test_a_socket_that_dials_itself_is_no_target(tool: Tool) -> None:
+    """TCP connects a socket that is given the very port it dials (RFC 9293 section 3.5): 502, as without."""
+    ports = "echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range"
+    up = f"{tool('ip', 'iproute2')} link set lo up && {ports}"
+    status, lines, errors = in_a_namespace(tool, up, [DIALS_ITSELF])
+    assert (0, ["HTTP/1.1 502 Bad Gateway"] * 12) == (status, lines), errors
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("127.0.0.1", 40000, True),
+        ("::1", 40000, True),
+        # No port that is given out
+        ("127.0.0.1", 443, False),
+        # The source of connections to all of 127.0.0.0/8 is 127.0.0.1
+        ("127.0.1.2", 40000, False),
+    ],
+)
+def test_which_target_may_meet_itself(host: str, port: int, expected: bool) -> None:
+    """The lane asks a new connection for its own end only where that can be the target."""
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    access = Access(allow_ports=(range(1, 65_536),), allow_local=True)
+    dialler = Dialler(access, (), 1.0)
+    admitted = Admission(access, dialler).admit(connect_head(authority))
+    assert admitted is not None
+    assert expected == admitted.may_meet_itself
