@@ -102,12 +102,13 @@ class Rounds:
 
     def _turn(self, number: int, workload: Workload) -> Iterator[Cell]:
         order = [one for one in self.instances if takes_part(one, workload)]
-        self._chance.shuffle(order)
-        for instance in order:
-            place = (instance.peer.key, workload.key)
-            is_its_round = not instance.peer.is_slow or number % SLOW_EVERY == 0
-            if is_its_round and self._failures.get(place, 0) < MAX_FAILURES:
-                yield self._cell(number, instance, workload)
+        for visit in range(workload.visits):
+            self._chance.shuffle(order)
+            for instance in order:
+                place = (instance.peer.key, workload.key)
+                is_its_round = not instance.peer.is_slow or (number % SLOW_EVERY == 0 and visit == 0)
+                if is_its_round and self._failures.get(place, 0) < MAX_FAILURES:
+                    yield self._cell(number * workload.visits + visit, instance, workload)
 
     def _cell(self, number: int, instance: Instance, workload: Workload) -> Cell:
         cell: Cell = {"round": number, "workload": workload.key, "peer": instance.peer.key}

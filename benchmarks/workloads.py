@@ -20,6 +20,8 @@ class Workload:
         command: of the load generator, with `options`.
         unit: what the CPU is divided by; `units` counts them in a result.
         amount: the option that is divided for a slow peer or a smaller trial; "" leaves the time fixed.
+        visits: so many turns in each round, all of them compared one by one: short ones, close to each other,
+            tell more on a machine whose speed changes within seconds.
     """
 
     key: str
@@ -30,6 +32,7 @@ class Workload:
     units: Callable[[Result, Options], float]
     amount: str = ""
     reference: str = "squid"
+    visits: int = 1
 
     def options_for(self, *, scale: float, is_slow: bool) -> dict[str, int | str]:
         """Options with the amount scaled, at least 1."""
@@ -58,11 +61,12 @@ def _bulk(key: str, title: str, direction: str, tunnels: int) -> Workload:
 
 def _round_trips(key: str, title: str, tunnels: int, count: int) -> Workload:
     options = {"conns": tunnels, "count": count, "size": 1}
-    return Workload(key, title, "round trip", "rtt", options, _answers, "count")
+    return Workload(key, title, "round trip", "rtt", options, _answers, "count", visits=3)
 
 
 def _set_up(key: str, title: str, at_once: int, count: int) -> Workload:
-    return Workload(key, title, "tunnel", "setup", {"at_once": at_once, "count": count}, _answers, "count")
+    options = {"at_once": at_once, "count": count}
+    return Workload(key, title, "tunnel", "setup", options, _answers, "count", visits=3)
 
 
 PING_BYTES = 44
@@ -76,7 +80,7 @@ def _pings(key: str, title: str, connections: int, count: int) -> Workload:
         "warm": 0,
         "messages": "{messages}",
     }
-    return Workload(key, title, "ping", "rtt", options, _answers, "count", "streams_asyncio")
+    return Workload(key, title, "ping", "rtt", options, _answers, "count", "streams_asyncio", visits=3)
 
 
 MIXED_OPTIONS: Options = {
@@ -89,12 +93,12 @@ WORKLOADS = (
     _bulk("bulk_up_1", "bulk up, 1 tunnel", "U", 1),
     _bulk("bulk_down_64", "bulk down, 64 tunnels", "D", 64),
     _bulk("bulk_up_64", "bulk up, 64 tunnels", "U", 64),
-    _round_trips("round_trip_1", "1-byte round trips, 1 tunnel", 1, 4_000),
-    _round_trips("round_trip_64", "1-byte round trips, 64 tunnels", 64, 150),
+    _round_trips("round_trip_1", "1-byte round trips, 1 tunnel", 1, 2_000),
+    _round_trips("round_trip_64", "1-byte round trips, 64 tunnels", 64, 75),
     Workload("mixed", "44-byte round trips beside 16 bulk tunnels", "GB", "mixed", MIXED_OPTIONS, _gigabytes),
-    _set_up("set_up", "set-up and teardown, 16 at a time", 16, 800),
-    _set_up("set_up_1", "set-up and teardown, 1 at a time", 1, 300),
-    _pings("ping_1", "pings, 1 connection", 1, 4_000),
-    _pings("ping_64", "pings, 64 connections", 64, 100),
+    _set_up("set_up", "set-up and teardown, 16 at a time", 16, 400),
+    _set_up("set_up_1", "set-up and teardown, 1 at a time", 1, 150),
+    _pings("ping_1", "pings, 1 connection", 1, 2_000),
+    _pings("ping_64", "pings, 64 connections", 64, 50),
 )
 BY_KEY = {workload.key: workload for workload in WORKLOADS}
