@@ -74,19 +74,23 @@ def good_cells(cells: Sequence[Cell], workload: str, peer: str) -> list[Cell]:
     ]
 
 
+def _turn(cell: Cell) -> tuple[int, int]:
+    return cell["round"], cell.get("visit", 0)
+
+
 def absolute(cells: Sequence[Cell], workload: str, peer: str, metric: Metric) -> Spread | None:
     """Summarize one figure of one peer over all rounds."""
     return spread(metric(cell) for cell in good_cells(cells, workload, peer))
 
 
 def ratio(cells: Sequence[Cell], workload: str, peer: str, reference: str, metric: Metric) -> Spread | None:
-    """Summarize a peer's figure over the reference's of the same round.
+    """Summarize a peer's figure over the reference's of the same turn of a round.
 
     Only pairs are compared: what else the machine did in that round, it did to both.
     """
-    others = {cell["round"]: metric(cell) for cell in good_cells(cells, workload, reference)}
+    others = {_turn(cell): metric(cell) for cell in good_cells(cells, workload, reference)}
     return spread(
-        metric(cell) / others[cell["round"]]
+        metric(cell) / others[_turn(cell)]
         for cell in good_cells(cells, workload, peer)
-        if others.get(cell["round"], 0) > 0
+        if others.get(_turn(cell), 0) > 0
     )

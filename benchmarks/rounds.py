@@ -108,7 +108,7 @@ class Rounds:
                 place = (instance.peer.key, workload.key)
                 is_its_round = not instance.peer.is_slow or (number % SLOW_EVERY == 0 and visit == 0)
                 if is_its_round and self._failures.get(place, 0) < MAX_FAILURES:
-                    yield self._cell(number * workload.visits + visit, instance, workload)
+                    yield self._cell(number, instance, workload) | {"visit": visit}
 
     def _cell(self, number: int, instance: Instance, workload: Workload) -> Cell:
         cell: Cell = {"round": number, "workload": workload.key, "peer": instance.peer.key}

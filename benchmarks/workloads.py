@@ -93,12 +93,12 @@ WORKLOADS = (
     _bulk("bulk_up_1", "bulk up, 1 tunnel", "U", 1),
     _bulk("bulk_down_64", "bulk down, 64 tunnels", "D", 64),
     _bulk("bulk_up_64", "bulk up, 64 tunnels", "U", 64),
-    _round_trips("round_trip_1", "1-byte round trips, 1 tunnel", 1, 2_000),
+    _round_trips("round_trip_1", "1-byte round trips, 1 tunnel", 1, 1_000),
     _round_trips("round_trip_64", "1-byte round trips, 64 tunnels", 64, 75),
     Workload("mixed", "44-byte round trips beside 16 bulk tunnels", "GB", "mixed", MIXED_OPTIONS, _gigabytes),
     _set_up("set_up", "set-up and teardown, 16 at a time", 16, 400),
     _set_up("set_up_1", "set-up and teardown, 1 at a time", 1, 150),
-    _pings("ping_1", "pings, 1 connection", 1, 2_000),
+    _pings("ping_1", "pings, 1 connection", 1, 1_000),
     _pings("ping_64", "pings, 64 connections", 64, 50),
 )
 BY_KEY = {workload.key: workload for workload in WORKLOADS}
