@@ -87,16 +87,18 @@ class Rounds:
         self._failures: dict[tuple[str, str], int] = {}
         workloads = [with_messages(workload, self.messages) for workload in self.plan.workloads]
         cells: list[Cell] = []
-        longest = 0.0
+        # Those with the slow peers take longer
+        longest = {True: 0.0, False: 0.0}
         for number in range(self.plan.rounds):
             began = time.monotonic()
-            if began + longest > self.deadline:
+            has_slow = number % SLOW_EVERY == 0
+            if began + longest[has_slow] > self.deadline:
                 self.tell(f"time is up: only {number} of {self.plan.rounds} rounds, the machine is too busy")
                 break
             for workload in workloads:
                 cells += self._turn(number, workload)
             seconds = time.monotonic() - began
-            longest = max(longest, seconds)
+            longest[has_slow] = max(longest[has_slow], seconds)
             self.tell(f"round {number + 1} of {self.plan.rounds}: {seconds:.0f} s")
         return cells
 

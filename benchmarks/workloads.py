@@ -61,7 +61,7 @@ def _bulk(key: str, title: str, direction: str, tunnels: int) -> Workload:
 
 def _round_trips(key: str, title: str, tunnels: int, count: int) -> Workload:
     options = {"conns": tunnels, "count": count, "size": 1}
-    return Workload(key, title, "round trip", "rtt", options, _answers, "count", visits=3)
+    return Workload(key, title, "round trip", "rtt", options, _answers, "count", visits=2)
 
 
 def _set_up(key: str, title: str, at_once: int, count: int) -> Workload:
