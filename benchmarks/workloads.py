@@ -55,13 +55,13 @@ def _answers(result: Result, options: Options) -> float:
 
 
 def _bulk(key: str, title: str, direction: str, tunnels: int) -> Workload:
-    options: Options = {"direction": direction, "conns": tunnels, "bytes": 256 * MIB // tunnels}
-    return Workload(key, title, "GB", "bulk", options, _gigabytes, "bytes")
+    options: Options = {"direction": direction, "conns": tunnels, "bytes": 128 * MIB // tunnels}
+    return Workload(key, title, "GB", "bulk", options, _gigabytes, "bytes", visits=2)
 
 
 def _round_trips(key: str, title: str, tunnels: int, count: int) -> Workload:
     options = {"conns": tunnels, "count": count, "size": 1}
-    return Workload(key, title, "round trip", "rtt", options, _answers, "count", visits=2)
+    return Workload(key, title, "round trip", "rtt", options, _answers, "count", visits=4)
 
 
 def _set_up(key: str, title: str, at_once: int, count: int) -> Workload:
@@ -93,8 +93,8 @@ WORKLOADS = (
     _bulk("bulk_up_1", "bulk up, 1 tunnel", "U", 1),
     _bulk("bulk_down_64", "bulk down, 64 tunnels", "D", 64),
     _bulk("bulk_up_64", "bulk up, 64 tunnels", "U", 64),
-    _round_trips("round_trip_1", "1-byte round trips, 1 tunnel", 1, 1_000),
-    _round_trips("round_trip_64", "1-byte round trips, 64 tunnels", 64, 75),
+    _round_trips("round_trip_1", "1-byte round trips, 1 tunnel", 1, 500),
+    _round_trips("round_trip_64", "1-byte round trips, 64 tunnels", 64, 40),
     Workload("mixed", "44-byte round trips beside 16 bulk tunnels", "GB", "mixed", MIXED_OPTIONS, _gigabytes),
     _set_up("set_up", "set-up and teardown, 16 at a time", 16, 400),
     _set_up("set_up_1", "set-up and teardown, 1 at a time", 1, 150),

@@ -11,7 +11,7 @@ from relay.pump_end import Counters, TunnelEnd
 READ_BYTES = 16_384
 # What a splice takes at most, although more may be there: larger pieces leave the CPU's cache before they are
 # read, and keep small messages of other tunnels waiting.
-PIECE_BYTES = 262_144
+PIECE_BYTES = 524_288
 _SPLICE_FLAGS = 0x01 | 0x02  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK (splice(2))
 
 

@@ -29,7 +29,7 @@ from relay.watching import ENDING, EVENTS, EVENTS_AND_ROOM, READABLE, WRITABLE, 
 from relay.young_links import YoungLinks
 
 # What a half may carry in one turn before others come to theirs.
-QUANTUM_BYTES = 262_144
+QUANTUM_BYTES = 524_288
 
 class SplicePlane:
     """Carries all tunnels of the running loop, in which it must be made; `close` ends them by RST."""
