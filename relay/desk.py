@@ -8,6 +8,7 @@ from relay.admission import Admission
 from relay.answering import Answering
 from relay.failure import RelayError
 from relay.gatekeeper import Gatekeeper
+from relay.limits import network_of
 from relay.outcomes import Outcomes
 from relay.passage import Passage
 
@@ -45,12 +46,14 @@ class ProxyDesk:
     def opening(self, passage: Passage) -> None:
         """It counts from now on."""
         self._tunnels[passage] = None
-        self._keeper.door.take_tunnel(passage.counted_for)
+        host = passage.peer[0]
+        self._keeper.door.take_tunnel(network_of(host) if ":" in host else host)
 
     def ended(self, passage: Passage) -> None:
         """Nothing of it is left."""
         del self._tunnels[passage]
-        self._keeper.door.give_back_tunnel(passage.counted_for)
+        host = passage.peer[0]
+        self._keeper.door.give_back_tunnel(network_of(host) if ":" in host else host)
         if not self._outcomes.is_off:
             self._outcomes.passage_ended(passage)
 

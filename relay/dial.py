@@ -10,7 +10,7 @@ Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int
 # A name with more addresses than this is a mistake or an attack on our patience.
 MAX_ADDRESSES = 16
 # Where the system knows these, they spare a call each (socket(2)).
-_STREAM_NOW = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
+STREAM_NOW = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
 _LINGER_NOTHING = struct.pack("ii", 1, 0)
 
 
@@ -39,13 +39,6 @@ def new_socket(family: socket.AddressFamily) -> socket.socket:
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
-
-
-def lean_socket(family: socket.AddressFamily) -> socket.SocketType:
-    """As `new_socket`, without keep-alive, and without what Python adds to the socket of the C library."""
-    sock = socket.SocketType(family, _STREAM_NOW)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 

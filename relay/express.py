@@ -19,7 +19,7 @@ from typing import Protocol
 from relay.admission import Admission, Admitted
 from relay.arrivals import Arrivals, has_gone, peer_of
 from relay.deadlines import Deadlines
-from relay.dial import lean_socket, reset_socket
+from relay.dial import STREAM_NOW, reset_socket
 from relay.failure import RelayError, Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
 from relay.passage import Passage, Silent
@@ -184,7 +184,9 @@ class ExpressLane:
         self._desk.opening(passage)
         family, address = to.address
         try:
-            passage.way_out = way_out = lean_socket(family)
+            # As new_socket, without keep-alive and what Python adds to the socket of the C library
+            passage.way_out = way_out = socket.SocketType(family, STREAM_NOW)
+            way_out.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = way_out.connect_ex(address)
             if code == errno.EINPROGRESS and to.is_near:
                 # Most often it stands when the call returns, which the next one says (connect(2))

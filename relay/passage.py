@@ -9,7 +9,6 @@ from typing import Protocol
 from relay.admission import Admitted
 from relay.connect_tunnel import Tunnel, named
 from relay.fault_answer import ESTABLISHED
-from relay.limits import network_of
 from relay.link import Half, Link
 from relay.pump_end import Counters, TunnelEnd
 from relay.refusal import Refusal
@@ -118,12 +117,6 @@ class Passage(Link):
     def client(self) -> str:
         """The client's address as a log has it."""
         return named(self.peer)
-
-    @property
-    def counted_for(self) -> str:
-        """As relay.limits.client_of."""
-        host = self.peer[0]
-        return network_of(host) if ":" in host else host
 
     @property
     def target(self) -> Endpoint:
