@@ -107,7 +107,7 @@ def idle_rows(run: Run) -> tuple[list[str], list[list[str]]]:
     for one in run["idle"]:
         label, tunnels = run["peers"][one["peer"]]["label"], one["tunnels"]
         if "error" in one:
-            rows.append([label, f"{tunnels:,}", f"failed: {one['error']}", "", "", "", "", ""])
+            rows.append([label, f"{tunnels:,}", one["error"], "", "", "", "", ""])
             continue
         percent = idle_percent(one)
         rows.append([

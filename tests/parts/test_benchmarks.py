@@ -16,6 +16,7 @@ from benchmarks import compare, document, terminal
 from benchmarks.bench import Settings, run
 from benchmarks.figures import lost, seconds_text
 from benchmarks.goals import GOALS, Checked, check_all
+from benchmarks.idle import spare_the_slow
 from benchmarks.load import Load, LoadFailed, build
 from benchmarks.peers import BY_KEY as PEERS
 from benchmarks.processes import cpu_nanoseconds
@@ -77,6 +78,19 @@ def test_a_tiny_run_has_every_figure(generator: Path, tmp_path: Path) -> None:
     assert [("relay_asyncio", 5, 10)] == [(o["peer"], o["tunnels"], o["descriptors"]) for o in found["idle"]]
     assert all(one["encode_us"] > 0 and one["decode_us"] > 0 for one in found["codec"])
     assert found == json.loads(json.dumps(found))
+
+
+def test_a_peer_that_is_slow_with_the_first_is_not_asked_for_all() -> None:
+    """By what a thousand took: who would need more than 15 s is left out, with the reason; others are not."""
+    found = [
+        {"peer": "squid", "tunnels": 1_000, "wall_ns": 400_000_000},
+        {"peer": "mitmproxy", "tunnels": 1_000, "wall_ns": 3_700_000_000},
+        {"peer": "pproxy", "tunnels": 1_000, "error": "failed: refused"},
+    ]
+    words = "not tried: the first 1,000 took 3.7 s"
+    assert [{"peer": "mitmproxy", "tunnels": 9_600, "error": words}] == spare_the_slow(found, 9_600)
+    assert [] == spare_the_slow(found, 4_000)
+    assert [] == spare_the_slow([], 1_000)
 
 
 def test_the_amounts_of_work_are_those_asked_for(load: Load) -> None:
