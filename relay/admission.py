@@ -1,8 +1,10 @@
 """Admission: which requests the express lane may act on without a closer look."""
 
 import ipaddress
+import math
 import re
 import socket
+import time
 from typing import Any, NamedTuple
 
 from relay.access import Access
@@ -12,6 +14,8 @@ from relay.dialler import Dialler
 from relay.refused import Refused
 from relay.route import Endpoint
 
+# An address that this machine takes later is refused then; only where its own are.
+_FRESH_SECONDS = 30.0
 # Targets that are remembered, and heads: a client says the same to the same target each time.
 MAX_ADMITTED = 1024
 _MAX_HEAD_BYTES = 1024
@@ -45,16 +49,21 @@ class Admitted(NamedTuple):
 
 
 class Admission:
-    """Remembers the addresses that nothing speaks against; make a new one when the rules change.
+    """Remembers the addresses that nothing speaks against; make a new one when it holds no more.
 
     heads: what has been admitted, by all that a client sent at first.
     """
 
     def __init__(self, access: Access, dialler: Dialler) -> None:
-        self.access = access
+        self._access = access
+        self._until = math.inf if access.allow_local else time.monotonic() + _FRESH_SECONDS
         self.heads: dict[bytes, Admitted] = {}
         self._dialler = dialler
         self._targets: dict[bytes, _Target] = {}
+
+    def holds(self, access: Access) -> bool:
+        """Whether what is remembered is what these rules would say now."""
+        return access is self._access and time.monotonic() < self._until
 
     def admit(self, data: bytes) -> Admitted | None:
         """Where a CONNECT to an address, in the form that all usual clients send, leads.
@@ -84,7 +93,7 @@ class Admission:
         try:
             target = read_authority(authority.decode("ascii"))
             addresses = literal_addresses(target.host, target.port)
-            if not addresses or self.access.refuses(target):
+            if not addresses or self._access.refuses(target):
                 return None
             self._dialler.check(addresses[0], target)
         except (ValueError, Refused):
@@ -100,9 +109,10 @@ def _may_meet_itself(family: socket.AddressFamily, address: tuple[Any, ...]) -> 
     """
     if address[1] < _FIRST_EPHEMERAL:
         return False
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
+    try:
+        # Descriptors may be used up, and a system may be without IPv6
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect(address)
-        except OSError:
-            return True
-        return bool(sock.getsockname()[0] == address[0])
+            return bool(sock.getsockname()[0] == address[0])
+    except OSError:
+        return True

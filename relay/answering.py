@@ -167,7 +167,8 @@ class Answering:
 
         def if_never_run() -> None:
             client.reset()
-            passage.lane.ended(passage)
+            if passage in self.tunnels:
+                passage.lane.ended(passage)
 
         self._begin(passage.refuse(client, unreachable(error)), if_never_run)
 

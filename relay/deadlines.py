@@ -36,13 +36,25 @@ class Deadlines(Generic[_Waiting]):
         if self._timer is not None:
             self._timer.cancel()
 
+    def change(self, seconds: float) -> None:
+        """Those that wait already have this long as well, from when they began."""
+        more = seconds - self._seconds
+        self._seconds = seconds
+        for one in self.waiting:
+            self.waiting[one] += more
+        if self._timer is not None:
+            self._timer.cancel()
+            self._look()
+
     def _look(self) -> None:
         self._timer = None
-        now = self._loop.time()
-        while self.waiting:
-            one, end = next(iter(self.waiting.items()))
+        now, over = self._loop.time(), []
+        for one, end in self.waiting.items():
             if end > now:
                 self._timer = self._loop.call_at(end, self._look)
-                return
-            del self.waiting[one]
-            self._is_over(one)
+                break
+            over.append(one)
+        for one in over:
+            # The end of another may have been its end too
+            if self.waiting.pop(one, None) is not None:
+                self._is_over(one)

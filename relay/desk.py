@@ -35,7 +35,7 @@ class ProxyDesk:
         """Who says where the lane may dial at once; None while somebody must see every request."""
         if not self._answering.is_plain or self._outcomes.has_details:
             return None
-        if self._admission.access is not self._keeper.access:
+        if not self._admission.holds(self._keeper.access):
             self._admission = Admission(self._keeper.access, self._answering.dialler)
         return self._admission
 

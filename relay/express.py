@@ -14,15 +14,14 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from relay.admission import Admission, Admitted
 from relay.arrivals import Arrivals, has_gone, peer_of
 from relay.deadlines import Deadlines
 from relay.dial import STREAM_NOW, reset_socket
-from relay.failure import RelayError, Stage, classify
+from relay.failure import Stage, classify
 from relay.listening import ACCEPT_AGAIN_SECONDS
-from relay.passage import Passage, Silent
+from relay.passage import Desk, Passage, Silent
 from relay.pump_end import TunnelEnd
 from relay.splice import SplicePlane
 from relay.watching import EVENTS, EVENTS_AND_ROOM, IS_AVAILABLE
@@ -33,36 +32,6 @@ _REST_BYTES = 262_144 - _READ_BYTES
 _STANDS = (0, errno.EISCONN)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 _BROKEN = select.EPOLLERR | select.EPOLLHUP if IS_AVAILABLE else 0
-
-
-class Desk(Protocol):
-    """Who decides and writes down: the proxy.
-
-    times_dials: whether it wants to be told by `opened`. names_ends: whether it asks an ended passage for
-    `outgoing`.
-    """
-
-    times_dials: bool
-    names_ends: bool
-
-    def admission(self) -> Admission | None:
-        """Which targets may be reached; None: somebody else must look closer."""
-
-    def was_silent(self) -> None: ...
-
-    def opening(self, passage: Passage) -> None:
-        """A tunnel is being dialled."""
-
-    def ended(self, passage: Passage) -> None:
-        """One that was opening is over."""
-
-    def opened(self, passage: Passage) -> None: ...
-
-    def could_not_open(self, passage: Passage, sock: socket.socket, error: RelayError) -> None:
-        """Tell the client, whose socket it now is to close."""
-
-    def hand_over(self, sock: socket.socket, data: bytes) -> None:
-        """Take a connection that sent `data`, and answer it."""
 
 
 class ExpressLane:
@@ -98,12 +67,18 @@ class ExpressLane:
         if self._pause is not None:
             self._pause.cancel()
         self._listen_no_more()
+        # Who asks again must not meet others that have got their numbers meanwhile
+        self._listeners.clear()
+
+    def change_connect_timeout(self, seconds: float) -> None:
+        """For targets that are dialled already, too."""
+        self._dialling.change(seconds)
 
     def end_silent(self) -> None:
         """Close the connections that have sent nothing yet."""
         for silent in list(self._silent.waiting):
             self._silent.remove(silent)
-            self._close_silent(silent)
+            self._release(silent.client).close()
 
     def close(self) -> None:
         """Accept no more, and reset whatever is on its way to be a tunnel."""
@@ -129,9 +104,7 @@ class ExpressLane:
             # Often there by now: the event that would say so is spared
             data = os.read(client, _READ_BYTES)
         except BlockingIOError:
-            silent = Silent(self, client, peer)
-            self._silent.add(silent)
-            self._watching.watch(client, silent, EVENTS)
+            self._wait_for_word(client, peer)
         except OSError:
             os.close(client)
         else:
@@ -142,6 +115,16 @@ class ExpressLane:
                     self._dial(client, peer, to, b"", None)
                     return
             self._came(client, peer, data)
+
+    def _wait_for_word(self, client: int, peer: tuple[str, int]) -> None:
+        silent = Silent(self, client, peer)
+        try:
+            self._watching.watch(client, silent, EVENTS)
+        except OSError:
+            # No watch is left for it (epoll_ctl(2)): as little as a descriptor would be
+            os.close(client)
+            return
+        self._silent.add(silent)
 
     def spoke(self, silent: Silent, flags: int) -> None:
         """A silent one has sent something, or has ended."""
@@ -202,14 +185,18 @@ class ExpressLane:
             self._fail(passage, OSError(code, os.strerror(code)))
 
     def _wait_for(self, passage: Passage, way_out: socket.SocketType) -> None:
-        self._dialling.add(passage, passage.began_seconds)
-        if passage.flags is None:
-            self._watching.watch(passage.descriptor, passage, EVENTS)
-            passage.flags = 0
-        else:
-            self._watching.table[passage.descriptor] = passage
         passage.turn = self._poller.turn
-        self._watching.watch(way_out.fileno(), passage, EVENTS_AND_ROOM)
+        try:
+            if passage.flags is None:
+                self._watching.watch(passage.descriptor, passage, EVENTS)
+                passage.flags = 0
+            else:
+                self._watching.table[passage.descriptor] = passage
+            self._watching.watch(way_out.fileno(), passage, EVENTS_AND_ROOM)
+        except OSError as error:
+            self._fail(passage, error)
+            return
+        self._dialling.add(passage, passage.began_seconds)
 
     def dialled(self, passage: Passage, flags: int) -> None:
         """The target's socket has something to say."""
@@ -221,6 +208,7 @@ class ExpressLane:
         if flags & _BROKEN and (code := way_out.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
             self._fail(passage, OSError(code, os.strerror(code)))
             return
+        self._dialling.remove(passage)
         self._open(passage, way_out, flags)
 
     def _open(self, passage: Passage, way_out: socket.SocketType, flags: int | None) -> None:
@@ -235,11 +223,10 @@ class ExpressLane:
         except OSError:
             self._client_left(passage)
             return
-        self._dialling.waiting.pop(passage, None)
         if self._desk.times_dials:
             self._desk.opened(passage)
         passage.stand(way_out)
-        self._plane.add(passage, (passage.flags, flags))
+        self._plane.add(passage, passage.flags, flags)
 
     def stirred(self, passage: Passage) -> None:
         """The client of one that is dialled has perhaps gone."""

@@ -116,6 +116,11 @@ class Front:
         if self._reception is not None:
             self._reception.end_idle()
 
+    def change_connect_timeout(self, seconds: float) -> None:
+        """Targets that are dialled now have this long as well."""
+        if self._express is not None:
+            self._express.change_connect_timeout(seconds)
+
     async def stop(self) -> None:
         """Accept no more, and reset what has not become a connection of the HTTP server."""
         if self._express is not None:

@@ -72,25 +72,33 @@ class Door:
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
-        self.connections = 0
         self.tunnels = 0
-        # Connections and tunnels of each client
-        self._held: dict[str, list[int]] = {}
+        # Those that are no tunnels
+        self._others = 0
+        # How many of each kind a client has; the last one takes it off the list
+        self._tunnels_of: dict[str, int] = {}
+        self._others_of: dict[str, int] = {}
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._clock = clock
 
+    @property
+    def connections(self) -> int:
+        """Connections of clients, those of tunnels included."""
+        return self._others + self.tunnels
+
     def tunnels_of(self, peer: str) -> int:
         """How many tunnels this client has open."""
-        return self._held.get(client_of(peer), _NOTHING)[1]
+        return self._tunnels_of.get(client_of(peer), 0)
 
     def refuses_connection(self, peer: str) -> Refusal | None:
         """Why no connection more is taken from this client, or None."""
         limits = self.limits
         if limits.connections is not None and self.connections >= limits.connections:
             return over_the_limit(f"{limits.connections} connections are open, and no more are taken")
-        most = limits.client_connections
-        if most is not None and self._held.get(client_of(peer), _NOTHING)[0] >= most:
-            return over_the_limit(f"this client has {most} connections open, and gets no more")
+        if (most := limits.client_connections) is not None:
+            client = client_of(peer)
+            if self._others_of.get(client, 0) + self._tunnels_of.get(client, 0) >= most:
+                return over_the_limit(f"this client has {most} connections open, and gets no more")
         return None
 
     def refuses_tunnel(self, peer: str) -> Refusal | None:
@@ -121,38 +129,29 @@ class Door:
 
     def take(self, peer: str) -> None:
         """A connection is open from now on."""
-        self.connections += 1
-        self._held.setdefault(client_of(peer), [0, 0])[0] += 1
+        self._others += 1
+        client = client_of(peer)
+        self._others_of[client] = self._others_of.get(client, 0) + 1
 
     def give_back(self, peer: str) -> None:
         """It is closed."""
-        self.connections -= 1
-        client = client_of(peer)
-        held = self._held[client]
-        held[0] -= 1
-        if not held[0]:
-            del self._held[client]
+        self._others -= 1
+        _one_less(self._others_of, client_of(peer))
 
     def take_tunnel(self, client: str) -> None:
-        """A connection of this client (client_of) has become a tunnel; it is counted as both."""
-        self.connections += 1
+        """A tunnel of this client (client_of) is open; it counts as a connection as well."""
         self.tunnels += 1
-        held = self._held.get(client)
-        if held is None:
-            self._held[client] = [1, 1]
-        else:
-            held[0] += 1
-            held[1] += 1
+        self._tunnels_of[client] = self._tunnels_of.get(client, 0) + 1
 
     def give_back_tunnel(self, client: str) -> None:
         """It has ended."""
-        self.connections -= 1
         self.tunnels -= 1
-        held = self._held[client]
-        held[0] -= 1
-        held[1] -= 1
-        if not held[0]:
-            del self._held[client]
+        _one_less(self._tunnels_of, client)
 
 
-_NOTHING = (0, 0)
+def _one_less(held: dict[str, int], client: str) -> None:
+    left = held[client] - 1
+    if left:
+        held[client] = left
+    else:
+        del held[client]

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from typing import final
 
 from relay.pipes import Pipe, PipePool
 from relay.pump_end import Counters, TunnelEnd
@@ -15,17 +16,22 @@ PIECE_BYTES = 524_288
 _SPLICE_FLAGS = 0x01 | 0x02  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK (splice(2))
 
 
+@final
 class Half:
     """One direction of a tunnel: from `source` to `sink`, both descriptors.
 
     `pending` and `held` are bytes on their way: in user space, and in the pipe. `is_ending`: an event said
-    that an end may follow what can be read, so a short read is not the last one. `hears_of_room`: events tell
-    when a full sink takes bytes again.
+    that an end, or urgent data, may follow what can be read, so a short read is not the last one.
+    `hears_of_room`: events tell when a full sink takes bytes again. `is_calm`: nothing is under way, either
+    way, so that an event here is about one message, or the end; False says nothing: ask `is_calm_again`.
+    `other`: the way back, set by the link.
     """
 
+    other: "Half"
+
     __slots__ = (
-        "burst_bytes", "count", "hears_of_room", "held", "is_bursting", "is_done", "is_ending", "is_queued",
-        "link", "other", "pending", "pipe", "sink", "source", "source_ended",
+        "burst_bytes", "count", "hears_of_room", "held", "is_bursting", "is_calm", "is_done", "is_ending",
+        "is_queued", "link", "other", "pending", "pipe", "sink", "source", "source_ended",
     )  # fmt: skip
 
     def __init__(self, link: "Link", source: int, sink: int, pending: bytes) -> None:
@@ -43,8 +49,17 @@ class Half:
         self.is_done = False
         self.is_queued = False
         self.hears_of_room = False
-        # The way back; the link sets it
-        self.other = self
+        # What is pending now is handed on before any event
+        self.is_calm = True
+
+    def is_calm_again(self) -> bool:
+        """Find out, and remember."""
+        other = self.other
+        self.is_calm = not (
+            self.pending or self.held or other.pending or other.held
+            or self.is_bursting or self.is_queued or self.is_ending or self.is_done
+        )  # fmt: skip
+        return self.is_calm
 
     def read(self, pipes: PipePool) -> int | None:
         """Take bytes from the source; only when nothing is pending or held.
@@ -76,9 +91,7 @@ class Half:
             self.pipe = pipes.take()
             if self.pipe is None:
                 # No descriptor left for a pipe: plain reads carry the bytes as well
-                data = os.read(self.source, READ_BYTES)
-                self.pending, self.source_ended = data, not data
-                return len(data)
+                return self._read_plain()
         try:
             size = os.splice(self.source, self.pipe[1], PIECE_BYTES, flags=_SPLICE_FLAGS)
         except BlockingIOError:
@@ -87,11 +100,20 @@ class Half:
             self.release(pipes)
             self.is_bursting = self.burst_bytes > READ_BYTES
             self.burst_bytes = 0
-            return None
+            if not self.is_ending:
+                return None
+            # splice(2) goes no further than urgent data, which read(2) steps over
+            self.is_bursting = False
+            return self._read_plain()
         self.held = size
         self.burst_bytes += size
         self.source_ended = size == 0
         return size
+
+    def _read_plain(self) -> int:
+        data = os.read(self.source, READ_BYTES)
+        self.pending, self.source_ended = data, not data
+        return len(data)
 
     def write(self) -> bool:
         """Hand on what waits; True when nothing waits any more. Raises: OSError when the sink was reset."""

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from relay.admission import Admitted
+from relay.admission import Admission, Admitted
 from relay.connect_tunnel import Tunnel, named
+from relay.failure import RelayError
 from relay.fault_answer import ESTABLISHED
 from relay.link import Half, Link
 from relay.pump_end import Counters, TunnelEnd
@@ -92,6 +93,7 @@ class Passage(Link):
         self.target_socket = target
         far = target.fileno()
         self.up = up = Half(self, near, far, self.early)
+        self.early = b""
         self.down = down = Half(self, far, near, b"")
         up.other, down.other = down, up
         self.is_young = True
@@ -154,6 +156,36 @@ class Passage(Link):
             self.flags = (self.flags or 0) | flags
             if flags & _BROKEN:
                 self.lane.stirred(self)
+
+
+class Desk(Protocol):
+    """Who decides and writes down: the proxy.
+
+    times_dials: whether it wants to be told by `opened`. names_ends: whether it asks an ended passage for
+    `outgoing`.
+    """
+
+    times_dials: bool
+    names_ends: bool
+
+    def admission(self) -> Admission | None:
+        """Which targets may be reached; None: somebody else must look closer."""
+
+    def was_silent(self) -> None: ...
+
+    def opening(self, passage: Passage) -> None:
+        """A tunnel is being dialled."""
+
+    def ended(self, passage: Passage) -> None:
+        """One that was opening is over."""
+
+    def opened(self, passage: Passage) -> None: ...
+
+    def could_not_open(self, passage: Passage, sock: socket.socket, error: RelayError) -> None:
+        """Tell the client, whose socket it now is to close."""
+
+    def hand_over(self, sock: socket.socket, data: bytes) -> None:
+        """Take a connection that sent `data`, and answer it."""
 
 
 AnyTunnel = Tunnel | Passage

@@ -178,12 +178,15 @@ class ConnectProxy:
         The listeners stay as well, and the head timeout, which belongs to them. A connection that has sent
         nothing counts for a limit that is new only when it has sent something.
         """
+        access = self._completed(access)
         self.limits = limits
-        await self._keeper.change(self._completed(access), limits, login)
+        # All of it before others have their turn: what they remember of addresses is kept by policy
+        self._dialler.access = access
+        self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
+        self._front.change_connect_timeout(limits.connect_timeout_seconds)
         if ways is not None:
             self._answering.lead(ways)
-        self._dialler.access = self._keeper.access
-        self._dialler.connect_timeout_seconds = limits.connect_timeout_seconds
+        await self._keeper.change(access, limits, login)
 
     def renew(self, listeners: Sequence[Listener]) -> None:
         """Show the certificates that the files of these listeners have now, to those who come from now on.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from relay.dial import reset_socket
 from relay.evidence import unsent_bytes
+from relay.vanished import is_dead
 
 # How long a peer may acknowledge nothing of what was sent to it; then it loses the rest.
 DELIVERY_SECONDS = 10.0
@@ -39,7 +40,8 @@ class DeliverThenReset:
         owed_bytes = unsent_bytes(self._sock)
         if owed_bytes != self._owed_bytes:
             self._owed_bytes, self._end = owed_bytes, self._loop.time() + DELIVERY_SECONDS
-        if not owed_bytes or self._loop.time() >= self._end:
+        # Of one that is dead nothing is acknowledged any more
+        if not owed_bytes or is_dead(self._sock) or self._loop.time() >= self._end:
             reset_socket(self._sock)
             self._done()
             return

@@ -25,11 +25,13 @@ from relay.pump_end import TunnelEnd
 from relay.resetting import DELIVERY_SECONDS, DeliverThenReset
 from relay.tunnel_loop import attach
 from relay.vanished import is_dead
-from relay.watching import ENDING, EVENTS, EVENTS_AND_ROOM, READABLE, WRITABLE, Watching
+from relay.watching import ENDING, EVENTS, EVENTS_AND_ROOM, READABLE, WRITABLE, Watcher, Watching
 from relay.young_links import YoungLinks
 
 # What a half may carry in one turn before others come to theirs.
 QUANTUM_BYTES = 524_288
+_BY_CLIENT, _BY_TARGET = TunnelEnd.CLIENT_CLOSED, TunnelEnd.TARGET_CLOSED
+
 
 class SplicePlane:
     """Carries all tunnels of the running loop, in which it must be made; `close` ends them by RST."""
@@ -37,11 +39,11 @@ class SplicePlane:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Half] = deque()
-        self.poller = attach(self._loop, self._wake, self._queue, self._carry_on)
-        self._epoll = self.poller.epoll
-        self.watching = Watching(self._epoll)
         # Halves by their source, and who else watches
-        self._table = self.watching.table
+        self._table: dict[int, Half | Watcher] = {}
+        self.poller = attach(self._loop, self._table, self._wake, self._queue, self._carry_on)
+        self._epoll = self.poller.epoll
+        self.watching = Watching(self._epoll, self._table)
         self._resets: dict[Link, DeliverThenReset] = {}
         self._links: set[Link] = set()
         self._young = YoungLinks(self._links)
@@ -50,11 +52,11 @@ class SplicePlane:
     def __len__(self) -> int:
         return len(self._links)
 
-    def add(self, link: Link, seen: tuple[int | None, int | None] = (None, None)) -> None:
+    def add(self, link: Link, of_client: int | None = None, of_target: int | None = None) -> None:
         """Carry bytes between the two connected, non-blocking sockets of a link, ours to close from now on.
 
-        Args: seen: flags of client and target that were reported and not acted upon, where a socket is
-              watched already; None where it is not.
+        Args: of_client, of_target: flags that were reported and not acted upon, where a socket is watched
+              already; None where it is not.
         """
         self._links.add(link)
         if link.is_young and not self._young.are_waited_for:
@@ -62,19 +64,23 @@ class SplicePlane:
         up, down = link.up, link.down
         self._table[up.source] = up
         self._table[down.source] = down
-        of_client, of_target = seen
-        if of_client is None:
-            # This reports what the socket has; only what was read before needs a push
-            self._epoll.register(up.source, EVENTS)
-            of_client = 0
-        if of_target is None:
-            self._epoll.register(down.source, EVENTS)
-            of_target = 0
-        if of_client & READABLE or up.pending:
-            up.is_ending = bool(of_client & ENDING)
+        try:
+            # This reports what the socket has; only what was read or reported before needs a push
+            if of_client is None:
+                self._epoll.register(up.source, EVENTS)
+            elif of_client & ENDING:
+                up.is_ending = True
+            if of_target is None:
+                self._epoll.register(down.source, EVENTS)
+            elif of_target & ENDING:
+                down.is_ending = True
+        except OSError:
+            # No watch is left for it (epoll_ctl(2))
+            self._stop(link)
+            return
+        if up.pending or (of_client and of_client & READABLE):
             self._run(up)
-        if (of_target & READABLE or down.pending) and not link.is_over:
-            down.is_ending = bool(of_target & ENDING)
+        if (down.pending or (of_target and of_target & READABLE)) and not link.is_over:
             self._run(down)
         if self._queue:
             self.poller.schedule()
@@ -84,15 +90,18 @@ class SplicePlane:
         for link in list(self._links):
             if link in self._resets:
                 self._resets.pop(link).cancel()
-            self._forget(link)
-            reset_socket(link.client_socket)
-            reset_socket(link.target_socket)
-            link.end(TunnelEnd.STOPPED)
-        self._links.clear()
+            self._stop(link)
         self.watching.close()
         self._young.close()
         self.poller.detach()
         self.pipes.close()
+
+    def _stop(self, link: Link) -> None:
+        self._links.remove(link)
+        self._forget(link)
+        reset_socket(link.client_socket)
+        reset_socket(link.target_socket)
+        link.end(TunnelEnd.STOPPED)
 
     def _carry_on(self) -> None:
         """After fresh events those that used up their quantum have a turn: small messages never wait long."""
@@ -102,20 +111,13 @@ class SplicePlane:
             half.is_queued = False
             left_bytes -= self._run(half)
 
-    def _wake(self, descriptor: int, flags: int) -> None:
-        half = self._table.get(descriptor)
-        if not isinstance(half, Half):
-            if half is not None:
-                half.woke(descriptor, flags)
+    def _wake(self, half: Half | Watcher, descriptor: int, flags: int) -> None:
+        if type(half) is not Half:
+            half.woke(descriptor, flags)
             return
-        other = half.other
-        if (
-            flags & select.EPOLLERR or half.pending or half.held or other.pending or other.held
-            or half.is_bursting or half.is_queued or half.is_ending or half.is_done
-        ):  # fmt: skip
+        if flags & select.EPOLLERR or not (half.is_calm or half.is_calm_again()):
             self._wake_both(half, flags)
             return
-        # Nothing is under way, either way: one message, or the end, as most events are about
         try:
             data = os.read(half.source, READ_BYTES)
         except BlockingIOError:
@@ -184,6 +186,9 @@ class SplicePlane:
 
     def _run(self, half: Half) -> int:
         """Carry until the source is empty, sink or quantum are full, or the end; return how many bytes."""
+        if half.is_done:
+            return 0
+        half.is_calm = half.other.is_calm = False
         carried = 0
         while not half.is_done:
             if (half.pending or half.held) and not self._write(half):
@@ -221,24 +226,22 @@ class SplicePlane:
     def _pass_on_end(self, half: Half) -> None:
         """The source has said its last word and all of it is handed on."""
         link, other = half.link, half.other
-        half.is_done = True
+        half.is_done, half.is_calm = True, False
         if half.pipe is not None:
             half.release(self.pipes)
         if link.broken is other:
             # The source was reset earlier, when we wrote to it; the error was spent there
             self._reset(half)
             return
-        is_mute = not half.count and not half.other.count and not half.other.source_ended
-        if link.needs_bytes and half is link.down and is_mute:
+        if link.needs_bytes and half is link.down and not (half.count or other.count or other.source_ended):
             self._reset(half, TunnelEnd.TARGET_SILENT)
             return
         if link.first_end is None:
-            link.first_end = TunnelEnd.CLIENT_CLOSED if half is link.up else TunnelEnd.TARGET_CLOSED
+            link.first_end = _BY_CLIENT if half is link.up else _BY_TARGET
         if other.is_done:
             link.is_over = True
-            self._table.pop(half.source, None)
-            self._table.pop(half.sink, None)
-            self._links.discard(link)
+            del self._table[half.source], self._table[half.sink]
+            self._links.remove(link)
             link.close()
             link.end(link.first_end)
             return
@@ -251,7 +254,7 @@ class SplicePlane:
     def _sink_broke(self, half: Half) -> None:
         """The sink has reset. What it sent before is still owed to the other side."""
         link, other = half.link, half.other
-        half.is_done = True
+        half.is_done, half.is_calm, other.is_calm = True, False, False
         half.pending = b""
         half.release(self.pipes)
         link.broken = half
@@ -269,9 +272,8 @@ class SplicePlane:
             return
         is_client = half is link.up
         how = end or (TunnelEnd.CLIENT_RESET if is_client else TunnelEnd.TARGET_RESET)
-        dead, owed = link.target_socket, link.client_socket
-        if is_client:
-            dead, owed = owed, dead
+        near, far = link.client_socket, link.target_socket
+        dead, owed = (near, far) if is_client else (far, near)
         self._forget(link)
         self._epoll.unregister(owed.fileno())
         reset_socket(dead)
@@ -292,7 +294,7 @@ class SplicePlane:
         link.is_over = True
         for half in (link.up, link.down):
             if not half.is_done:
-                half.is_done = True
+                half.is_done, half.is_calm = True, False
                 half.pending = b""
                 half.release(self.pipes)
             self._table.pop(half.source, None)

@@ -11,14 +11,15 @@ import select
 import selectors
 import time
 from collections.abc import Callable, Iterator, Mapping, Sized
-from typing import Any, Protocol, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 MAX_EVENTS = 512
 # How many waits of a nested epoll follow each other before the event loop has its own turn.
 TURNS = 8
 
 _Args = TypeVarTuple("_Args")
-Wake = Callable[[int, int], None]
+_One = TypeVar("_One")
+Wake = Callable[[_One, int, int], None]
 CarryOn = Callable[[], None]
 
 
@@ -35,26 +36,38 @@ class Poller(Protocol):
         """The plane ends; it has taken its descriptors out of `epoll`."""
 
 
-def attach(loop: asyncio.AbstractEventLoop, wake: Wake, queue: Sized, carry_on: CarryOn) -> Poller:
+def attach(
+    loop: asyncio.AbstractEventLoop, table: Mapping[int, _One], wake: Wake[_One], queue: Sized,
+    carry_on: CarryOn,
+) -> Poller:  # fmt: skip
     """Give a plane its epoll: that of the loop itself, or one of its own.
 
-    Args: wake: called with descriptor and flags of each event. queue: what there is to carry on with.
-          carry_on: called after the events of a wait, while there is any: takes one from the queue.
+    Args: table: who has which descriptor of the plane. wake: called with whom, descriptor and flags of each
+          event. queue: what there is to carry on with. carry_on: called after the events of a wait, while
+          there is any: takes one from the queue.
     """
-    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(wake, queue, carry_on):
+    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(table, wake, queue, carry_on):
         return loop.tunnels
-    return _Nested(loop, wake, queue, carry_on)
+    return _Nested(loop, table, wake, queue, carry_on)
+
+
+def report(loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+    """Tell what asyncio would tell of a callback: the events of all others are served none the less."""
+    loop.call_exception_handler({"message": "Exception in the event of a tunnel", "exception": error})
 
 
 class _Nested:
     """An epoll as one reader of any event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, wake: Wake, queue: Sized, carry_on: CarryOn
-    ) -> None:
+        self, loop: asyncio.AbstractEventLoop, table: Mapping[int, _One], wake: Wake[_One], queue: Sized,
+        carry_on: CarryOn,
+    ) -> None:  # fmt: skip
         self.epoll = select.epoll()
         self.turn = 0
-        self._loop, self._wake, self._queue, self._carry_on = loop, wake, queue, carry_on
+        self._loop, self._queue, self._carry_on = loop, queue, carry_on
+        self._table: Mapping[int, Any] = table
+        self._wake: Wake[Any] = wake
         self._is_due = False
         loop.add_reader(self.epoll.fileno(), self._turn)
 
@@ -72,11 +85,17 @@ class _Nested:
         for _ in range(TURNS):
             if self.epoll.closed:
                 return
-            for descriptor, flags in self.epoll.poll(0, MAX_EVENTS):
-                self._wake(descriptor, flags)
+            events = self.epoll.poll(0, MAX_EVENTS)
+            self.turn += 1
+            for descriptor, flags in events:
+                one = self._table.get(descriptor)
+                if one is not None:
+                    try:
+                        self._wake(one, descriptor, flags)
+                    except Exception as error:  # noqa: BLE001
+                        report(self._loop, error)
             if self._queue:
                 self._carry_on()
-            self.turn += 1
             if not self._queue:
                 return
         self.schedule()
@@ -92,17 +111,20 @@ class TunnelSelector(selectors.BaseSelector):
         self.epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
         self.turn = 0
-        self._wake: Wake | None = None
+        self._table: Mapping[int, Any] = {}
+        self._wake: Wake[Any] = _nothing
         self._queue: Sized = ()
         self._carry_on: CarryOn = _nothing
+        self._has_plane = False
         # Whether asyncio has been given something to do since it last asked
         self.is_asked = False
 
-    def attach(self, wake: Wake, queue: Sized, carry_on: CarryOn) -> bool:
+    def attach(self, table: Mapping[int, _One], wake: Wake[_One], queue: Sized, carry_on: CarryOn) -> bool:
         """As `attach` above; False when there is a plane already."""
-        if self._wake is not None:
+        if self._has_plane:
             return False
-        self._wake, self._queue, self._carry_on = wake, queue, carry_on
+        self._has_plane = True
+        self._table, self._wake, self._queue, self._carry_on = table, wake, queue, carry_on
         return True
 
     def schedule(self) -> None:
@@ -110,7 +132,8 @@ class TunnelSelector(selectors.BaseSelector):
 
     def detach(self) -> None:
         """The plane ends; it has taken its descriptors out of `epoll`."""
-        self._wake, self._queue, self._carry_on = None, (), _nothing
+        self._has_plane = False
+        self._table, self._wake, self._queue, self._carry_on = {}, _nothing, (), _nothing
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         descriptor = _descriptor(fileobj)
@@ -138,7 +161,8 @@ class TunnelSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         end = 0.0 if timeout is None else time.monotonic() + timeout
-        keys, wake, queue, poll, ready = self._keys, self._wake, self._queue, self.epoll.poll, []
+        keys, queue, poll, ready = self._keys, self._queue, self.epoll.poll, []
+        table, wake = self._table, self._wake
         # epoll.poll rounds up to milliseconds itself, so a timer is due when it returns; -1 is for ever
         wait_seconds = -1.0 if timeout is None else max(timeout, 0.0)
         self.is_asked = False
@@ -146,14 +170,19 @@ class TunnelSelector(selectors.BaseSelector):
             self._carry_on()
             wait_seconds = 0.0
         while True:
-            for descriptor, flags in poll(wait_seconds, MAX_EVENTS):
-                key = keys.get(descriptor)
-                if key is not None:
-                    ready.append((key, _events(flags) & key.events))
-                elif wake is not None:
-                    wake(descriptor, flags)
+            events = poll(wait_seconds, MAX_EVENTS)
+            # Before they are served: a timer that comes between two waits has the number of the one before it
             self.turn += 1
-            if ready or self.is_asked or wake is None:
+            for descriptor, flags in events:
+                one = table.get(descriptor)
+                if one is not None:
+                    try:
+                        wake(one, descriptor, flags)
+                    except Exception as error:  # noqa: BLE001
+                        report(asyncio.get_running_loop(), error)
+                elif (key := keys.get(descriptor)) is not None:
+                    ready.append((key, _events(flags) & key.events))
+            if ready or self.is_asked or not self._has_plane:
                 return ready
             wait_seconds = -1.0
             if timeout is not None and (wait_seconds := end - time.monotonic()) <= 0:
@@ -210,7 +239,7 @@ class TunnelLoop(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
-def _nothing() -> None: ...
+def _nothing(*about: object) -> None: ...
 
 
 def _descriptor(fileobj: Any) -> int:

@@ -49,7 +49,7 @@ def test_connections() -> None:
     assert door.refuses_connection("10.0.0.3:1") is not None
     for peer in ("10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1"):
         door.give_back(peer)
-    assert (0, 0) == (door.connections, len(door._held))
+    assert (0, {}, {}) == (door.connections, door._others_of, door._tunnels_of)
 
 
 def test_tunnels() -> None:
@@ -63,7 +63,7 @@ def test_tunnels() -> None:
     assert "2 tunnels are open" in str(door.refuses_tunnel("10.0.0.3:2"))
     door.give_back_tunnel("10.0.0.1")
     door.give_back_tunnel("10.0.0.2")
-    assert (0, 0, 0) == (door.tunnels, door.connections, len(door._held))
+    assert (0, 0, {}, {}) == (door.tunnels, door.connections, door._others_of, door._tunnels_of)
 
 
 def test_the_rate_of_a_client() -> None:

@@ -1,6 +1,7 @@
 """The data plane: the fast path and the chunk path carry the same bytes and the same ends."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import select
@@ -390,6 +391,44 @@ def test_no_cpu_while_nothing_moves(on_path, state):
             assert 0 == paths.plane.pipes.lent
 
     on_path(scenario)
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_bytes_behind_urgent_data_are_not_kept_waiting(on_path, size):
+    """A read stops before urgent data (tcp(7)), so a short one does not say that nothing is left."""
+
+    async def scenario(paths: Paths) -> None:
+        for _ in range(10):
+            tunnel = paths.open()
+            before, behind = os.urandom(size), os.urandom(size)
+            reading = asyncio.create_task(read_exactly(tunnel.target, 2 * size))
+            await send(tunnel.client, before)
+            tunnel.client.send(b"U", socket.MSG_OOB)
+            await send(tunnel.client, behind)
+            # The urgent byte itself is out of the stream, as through any proxy
+            assert before + behind == await reading
+
+    on_path(scenario)
+
+
+async def test_a_system_without_a_watch_left():
+    """A link that epoll(7) does not take is reset, and told; nothing of it stays (epoll_ctl(2), ENOSPC)."""
+
+    class Full:
+        def register(self, descriptor: int, events: int) -> None:
+            if descriptor == sockets[2].fileno():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    plane = SplicePlane()
+    sockets, ends = [*pair(), *pair()], []
+    plane._epoll = Full()
+    plane.add(Link(sockets[1], sockets[2], ends.append))
+    assert ([TunnelEnd.STOPPED], 0, {}) == (ends, len(plane), plane._table)
+    for sock in (sockets[0], sockets[3]):
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(sock, 1)
+        sock.close()
+    plane.close()
 
 
 async def test_a_tunnel_that_lasts_notices_a_vanished_target(monkeypatch):

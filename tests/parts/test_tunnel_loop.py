@@ -14,6 +14,7 @@ import pytest
 from relay.link import Link
 from relay.splice import SplicePlane
 from relay.tunnel_loop import TunnelLoop, TunnelSelector
+from relay.watching import EVENTS
 
 SECONDS = 10.0
 
@@ -116,6 +117,79 @@ def test_two_planes_in_one_loop() -> None:
 
     with asyncio.Runner(loop_factory=TunnelLoop) as runner:
         assert [b"hello", b"hello"] == runner.run(work())
+
+
+class Watching:
+    """A watcher that does what it is told with each of its events."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def woke(self, descriptor: int, flags: int) -> None:
+        self._then()
+
+
+@pytest.mark.parametrize("factory", [TunnelLoop, asyncio.SelectorEventLoop])
+def test_an_error_in_one_event_ends_nobody_else(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The others of the same wait are served, edge-triggered as they are; the loop is told of the error."""
+
+    async def work() -> None:
+        loop, told, served = asyncio.get_running_loop(), [], []
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        plane, ends = SplicePlane(), [socket.socketpair() for _ in range(3)]
+        all_served, error = asyncio.Event(), RuntimeError("of the second")
+
+        def serve(number: int) -> None:
+            if number == 1:
+                raise error
+            served.append(number)
+            if len(served) == 2:
+                all_served.set()
+
+        for number, (one, two) in enumerate(ends):
+            plane.watching.watch(one.fileno(), Watching(lambda n=number: serve(n)), EVENTS)
+            two.send(b"x")
+        async with asyncio.timeout(SECONDS):
+            await all_served.wait()
+        assert ([0, 2], [error]) == (sorted(served), told)
+        plane.close()
+        for pair in ends:
+            for sock in pair:
+                sock.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work())
+
+
+@pytest.mark.parametrize("factory", [TunnelLoop, asyncio.SelectorEventLoop])
+def test_a_timer_belongs_to_no_turn_of_events_behind_it(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """What is watched from a timer has none of its events taken for those of an earlier socket."""
+
+    async def work() -> None:
+        loop, plane = asyncio.get_running_loop(), SplicePlane()
+        turns: list[int] = []
+        for _ in range(3):
+            (one, two), served = socket.socketpair(), asyncio.Event()
+
+            def begin(one: socket.socket = one, two: socket.socket = two, served: Any = served) -> None:
+                began = plane.poller.turn
+                two.send(b"x")
+                watcher = Watching(lambda: (turns.append(plane.poller.turn - began), served.set()))
+                plane.watching.watch(one.fileno(), watcher, EVENTS)
+
+            loop.call_later(0.001, begin)
+            async with asyncio.timeout(SECONDS):
+                await served.wait()
+            plane.watching.unwatch(one.fileno())
+            one.close()
+            two.close()
+        plane.close()
+        assert all(turn > 0 for turn in turns), turns
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work())
 
 
 def test_the_selector_keeps_its_contract() -> None:

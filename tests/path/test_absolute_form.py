@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -217,7 +218,8 @@ def test_a_large_upload_waits_for_its_origin(proxied: Proxied, is_chunked: bool)
     )
     framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
     # From the last byte on; this machine may be busy then
-    proxied.proxy._answer_timeout_seconds = SOON_SECONDS
+    patient = replace(proxied.proxy.limits, answer_timeout_seconds=SOON_SECONDS)
+    proxied.run(proxied.proxy.change(proxied.proxy.access, patient, None))
     with asked(proxied, framing, method="POST") as (near, origin):
         sending = threading.Thread(target=near.sendall, args=(wire,))
         sending.start()
