@@ -118,7 +118,9 @@ class Interception:
             return
         finally:
             for writer in writers:
-                writer.transport.abort()
+                # That of Python 3.11.2 fails where the transport has been closed twice
+                with contextlib.suppress(AttributeError):
+                    writer.transport.abort()
             reset_socket(target)
             # By FIN, whatever is still unread: that it was not liked is all that is to be seen
             await linger_close(SocketStream(inner), b"")

@@ -163,10 +163,10 @@ class SplicePlane:
 
     def _see_dead(self, half: Half) -> None:
         """Nobody reads from a source behind its FIN, nor while the sink takes nothing: see its reset here."""
-        source = half.link.client_socket if half is half.link.up else half.link.target_socket
-        if half.is_done:
-            if not half.other.is_done and is_dead(source):
-                self._sink_broke(half.other)
+        if not is_dead(half.link.client_socket if half is half.link.up else half.link.target_socket):
+            return  # the event was meant for an earlier socket
+        if half.is_done and not half.other.is_done:
+            self._sink_broke(half.other)
         elif half.pending or half.held:
             self._loop.call_later(DELIVERY_SECONDS, self._give_up, half, half.count)
 

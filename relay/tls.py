@@ -11,6 +11,8 @@ from typing import Protocol
 
 # One TLS record carries at most 16 KiB of plaintext (RFC 8446 section 5.1); several are decrypted per call.
 DECRYPT_BYTES = 262_144
+# OpenSSL's word for an end without close_notify.
+_CUT_OFF = "UNEXPECTED_EOF_WHILE_READING"
 
 
 class TlsSettings(Protocol):
@@ -72,6 +74,8 @@ class TlsCore:
     def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        # Some builds of Python 3.11 have it set, and then an end without close_notify looks like any other
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing,
             server_side=server_hostname is None, server_hostname=server_hostname,
@@ -122,7 +126,10 @@ class TlsCore:
                 return None
             except ssl.SSLZeroReturnError:
                 return b""
-            except (ssl.SSLEOFError, ssl.SSLSyscallError):
+            except ssl.SSLError as error:
+                # Python 3.11.2 has no class of its own for it
+                if error.reason != _CUT_OFF and not isinstance(error, ssl.SSLEOFError | ssl.SSLSyscallError):
+                    raise
                 # Many proxies just close; the tunnelled protocol has framing of its own.
                 self.ended_without_close_notify = True
                 return b""

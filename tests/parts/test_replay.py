@@ -1,6 +1,7 @@
 """What a client once said, said again: lengths and times of the replies are compared, never what they say."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -63,18 +64,19 @@ def server(*replies: bytes, then: str = "wait") -> Play:
     """Answers each request of TURNS with the next of `replies`; then it waits, closes or resets."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for turn, answer in zip((TURNS[0], TURNS[2]), replies, strict=False):
-            assert turn.data == await reader.readexactly(len(turn.data))
-            writer.write(answer[:1])
-            await writer.drain()
-            writer.write(answer[1:])
-        if then == "wait":
-            await reader.read()
-        elif then == "reset":
-            await reader.readexactly(1)
-            linger = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        writer.close()
+        with contextlib.closing(writer):
+            for turn, answer in zip((TURNS[0], TURNS[2]), replies, strict=False):
+                if await reader.read(len(turn.data)) != turn.data:
+                    return  # it was content, or not, with the answer before
+                writer.write(answer[:1])
+                await writer.drain()
+                writer.write(answer[1:])
+            if then == "wait":
+                await reader.read()
+            elif then == "reset":
+                await reader.readexactly(1)
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
     return serve
 
