@@ -36,7 +36,7 @@ class Settings:
     peers: tuple[Peer, ...] = (*PEERS, *SERVERS)
     idle_counts: tuple[int, ...] = (FEW, MANY)
     idle_peers: tuple[str, ...] = ()
-    idle_seconds: float = 10.0
+    idle_seconds: float = 20.0
     with_codec: bool = True
     codec_seconds: float = REPEAT_SECONDS
     pin: bool = True
@@ -46,7 +46,7 @@ class Settings:
 
 FULL = Settings(
     "full",
-    Plan(11, WORKLOADS),
+    Plan(13, WORKLOADS),
     idle_peers=tuple(peer.key for peer in PEERS if peer.key not in ("direct", "haproxy_splice", "relay_log")),
 )
 QUICK = Settings(

@@ -140,7 +140,7 @@ def codec_rows(run: Run) -> tuple[list[str], list[list[str]]]:
 def columns_of(unit: str, workload: str) -> Sequence[tuple[str, Metric]]:
     """What is compared in a workload: CPU always, the clock where somebody waits for it."""
     found = [("CPU", compare.cpu)]
-    if unit == "round trip":
+    if unit == "round trip" or workload == "set_up_1":
         found.append(("wall clock", compare.wall))
     if workload == "mixed":
         found += [("p50", compare.p50), ("p99", compare.p99)]

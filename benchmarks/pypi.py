@@ -22,7 +22,9 @@ def install(package: Installed, build: Path) -> str | None:
     venv = build / "venvs" / package.name
     command = venv / "bin" / package.command
     ready = venv / ".installed"
-    if ready.exists() and ready.read_text() == package.versions and command.exists():
+    # Made with another Python it would not be compared on the same one
+    made = f"{package.versions} {sys.version}"
+    if ready.exists() and ready.read_text() == made and command.exists():
         return str(command)
     python = venv / "bin" / "python"
     try:
@@ -38,5 +40,5 @@ def install(package: Installed, build: Path) -> str | None:
         )  # fmt: skip
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
-    ready.write_text(package.versions)
+    ready.write_text(made)
     return str(command)

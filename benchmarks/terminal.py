@@ -31,7 +31,7 @@ def show_goals(checked: Sequence[Checked]) -> None:
         [one.title, goal_text(one), f"{one.must:.3g}{one.unit}", f"{one.aim:.3g}{one.unit}", one.verdict]
         for one in checked
     ]
-    _table("goals (median and quartiles; at most)", ["figure", "measured", "must", "aim", ""], rows)
+    _table("goals (median and quartiles; at most)", ["figure", "measured", "must", "aim", "reached"], rows)
 
 
 def goal_text(one: Checked) -> str:
@@ -57,4 +57,4 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 
 def _is_failure(row: Sequence[str]) -> bool:
-    return any(text.startswith("failed: ") for text in row)
+    return any(text.startswith(("failed: ", "not tried: ")) for text in row)

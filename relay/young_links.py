@@ -6,7 +6,7 @@ from collections.abc import Set
 from relay.link import Link
 from relay.vanished import notice_vanished
 
-# So long at least, and at most twice, a tunnel goes without keep-alive probes, which cost five calls to set.
+# So long at most a tunnel goes without keep-alive probes, which cost five calls to set; most end before.
 YOUNG_SECONDS = 15.0
 
 

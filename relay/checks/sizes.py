@@ -1,6 +1,7 @@
 """Send and fetch packets of growing size: one that never arrives tells how much passes, and which way not."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocol.packet import Packet, sink_reply, source_bytes
-from relay.check import Trip, check, found
+from relay.check import BudgetSpent, Trip, check, found
 from relay.evidence import full_tcp_info
 from relay.failure import Reason, RelayError
 from relay.finding import Finding
@@ -49,7 +50,7 @@ _LOST_SHARE = 0.05
 """Of the segments with data: below that TCP hardly loses pace."""
 
 
-@check("sizes", WORDS, needs={"ping": "answered"}, connections=2)
+@check("sizes", WORDS, needs={"ping": "answered"}, connections=4)
 async def sizes(trip: Trip) -> Finding:
     """Do packets of every size pass, both ways?"""
     up, down = await asyncio.gather(_sweep(trip, up=True), _sweep(trip, up=False))
@@ -103,6 +104,16 @@ def is_lossy(end: Mapping[str, Any]) -> bool:
 
 
 async def _sweep(trip: Trip, *, up: bool) -> dict[str, Any]:
+    end = await _sweep_once(trip, up=up)
+    if end["ended"] == _OTHER_ANSWER:
+        # A server that cannot open a packet ends the connection, and so does a proxy with a short limit of
+        # silence when this machine was busy for as long: only the first does it again
+        with contextlib.suppress(BudgetSpent):
+            end = await _sweep_once(trip, up=up)
+    return end
+
+
+async def _sweep_once(trip: Trip, *, up: bool) -> dict[str, Any]:
     end: dict[str, Any] = {"passed_bytes": 0, "tried_bytes": 0, "ended": "passed", "tcp_info": {}}
     async with trip.packets() as packets:
         try:

@@ -1,7 +1,9 @@
 """`relay check` where the obvious reading blames the wrong one: chains, TLS, SOCKS and silence."""
 
+import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -197,3 +199,37 @@ async def test_a_policy_does_not_hide_an_early_200() -> None:
     async with serving(early) as proxy:
         checked = await check(Endpoint("192.0.2.7", 5000), f"http://{proxy}")
     assert_named(checked, "proxy-answers-before-connecting")
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+async def test_a_tunnel_that_ended_before_its_first_packet(far: FarEnd, is_constant: bool) -> None:
+    """One end by FIN is a short limit of silence on a busy machine; what does it again changes bytes."""
+    ended: list[bytes] = []
+
+    async def carry(reader: StreamReader, writer: StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+
+    async def play(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(ESTABLISHED)
+        first = await reader.read(65_536)
+        # As a sweep of sizes up begins: with 200 bytes, and what seals them
+        if 230 < len(first) < 300 and (is_constant or not ended):
+            ended.append(first)
+            return
+        there, back = await asyncio.open_connection(far.server.endpoint.host, far.server.endpoint.port)
+        with closing(back):
+            back.write(first)
+            await asyncio.gather(carry(reader, back), carry(there, writer), return_exceptions=True)
+
+    async with serving(play) as proxy:
+        checked = await check(far.server.endpoint, f"http://{proxy}")
+    sizes = checked.found.of("sizes")
+    assert sizes is not None, checked.told
+    assert ended
+    assert ("changed" if is_constant else "all") == sizes.outcome, checked.told
+    assert is_constant == ("large-payload-rewritten" in checked.named), checked.told
