@@ -177,5 +177,6 @@ def _lost_idle(run: Run) -> Iterator[Lost]:
         )
         for what, mine, others, unit in figures:
             if mine > others * 1.001:
-                words = f"{mine:.4g} {unit} against {label}'s {others:.4g} {unit}"
+                at_most = "at most " if what == "CPU" and others == MEASURABLE_PERCENT else ""
+                words = f"{mine:.2g} {unit} against {label}'s {at_most}{others:.2g} {unit}"
                 yield Lost("idle", one["peer"], what, title, words)

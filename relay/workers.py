@@ -80,8 +80,7 @@ def run_workers(
     """Fork one process for each, let each `work`, and return the worst of their exit statuses.
 
     `announce` is called when all of them run and signals are heard. `hangup` is called on SIGHUP, before
-    that is passed on, where it stays blocked until `work` unblocks it; without it SIGHUP does what it does
-    by default.
+    that is passed on, where it stays blocked until `work` unblocks it; without it SIGHUP is as SIGINT.
 
     SIGTERM and SIGINT are passed on, SIGINT with a SIGTERM before it. When one worker ends by itself the
     others are ended too: a proxy that answers on half of its connections is harder to see than one that is
@@ -92,6 +91,8 @@ def run_workers(
         signal.signal(number, family.stop)
     if hangup is not None:
         signal.signal(signal.SIGHUP, family.hang_up)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: family.stop(signal.SIGINT))
     # Held back until a worker has handlers of its own: in those of its parent a signal would be lost
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     for own in bound:
@@ -188,7 +189,7 @@ def _be_worker(
         # ^C reaches the whole foreground group; the parent passes it on once
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if not hears_hangup:
+        if not hears_hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
         # SIGHUP stays held back until `work` has a handler for it, which lets it through: the profile that
         # this worker begins with was read before the fork

@@ -229,13 +229,38 @@ def _hears_hangups() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
+@ONE_OR_MORE
 @pytest.mark.usefixtures("_hears_hangups")
-def test_without_a_profile_a_hangup_ends_the_proxy() -> None:
-    """As SIGTERM does: those behind open tunnels must not take the end of a terminal for a clean end."""
-    with service() as running:
+def test_without_a_profile_a_hangup_ends_the_proxy(workers: int) -> None:
+    """As SIGINT does: those behind open tunnels must not take the end of a terminal for a clean end."""
+    with service("--workers", str(workers)) as running:
         with open_tunnel(running) as (near, _):
             running.popen.send_signal(signal.SIGHUP)
             assert (b"", "RST") == read_all(near)
+        assert 0 == running.end()
+
+
+@pytest.fixture
+def _ignores_hangups() -> Iterator[None]:
+    """What is started has SIGHUP ignored, as under nohup(1)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@ONE_OR_MORE
+@pytest.mark.usefixtures("_ignores_hangups")
+def test_under_nohup_the_end_of_a_terminal_is_not_heard(workers: int) -> None:
+    """All processes of its group are told; tunnels go on."""
+    with service("--workers", str(workers)) as running:
+        pid = running.popen.pid
+        with open_tunnel(running) as (near, far):
+            workers_there = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+            for each in (pid, *map(int, workers_there)):
+                os.kill(each, signal.SIGHUP)
+            assert works(near, far)
+            assert works(far, near)
+        running.popen.terminate()
         assert 0 == running.end()
 
 
