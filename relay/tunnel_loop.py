@@ -92,7 +92,7 @@ class _Nested:
                 if one is not None:
                     try:
                         self._wake(one, descriptor, flags)
-                    except Exception as error:  # noqa: BLE001
+                    except Exception as error:  # noqa: BLE001 - told, not lost
                         report(self._loop, error)
             if self._queue:
                 self._carry_on()
@@ -178,7 +178,7 @@ class TunnelSelector(selectors.BaseSelector):
                 if one is not None:
                     try:
                         wake(one, descriptor, flags)
-                    except Exception as error:  # noqa: BLE001
+                    except Exception as error:  # noqa: BLE001 - told, not lost
                         report(asyncio.get_running_loop(), error)
                 elif (key := keys.get(descriptor)) is not None:
                     ready.append((key, _events(flags) & key.events))

@@ -18,6 +18,7 @@ from relay.route import Endpoint
 from tests.path import peers
 from tests.path.ends import SOON_SECONDS
 from tests.path.origin import application, server_tls
+from tests.path.proxied import LOOPS
 from tests.path.real import Tool, loopback_host
 
 Entry = dict[str, Any]
@@ -44,6 +45,12 @@ class FarEnd:
         """Wait for the next connection's end: a client may be gone before the server hears of it."""
         async with asyncio.timeout(SOON_SECONDS):
             return await self.ended.get()
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> str:
+    """Give the name of an event loop."""
+    return str(request.param)
 
 
 @pytest.fixture

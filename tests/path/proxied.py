@@ -8,6 +8,8 @@ import resource
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -168,10 +170,29 @@ class Target:
         return bool(select.select([self.listener], [], [], 0)[0])
 
 
-def few_files() -> None:
-    """Before a child's program begins: let it open forty files at most."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+FEW_FILES = 40
+
+
+@contextlib.contextmanager
+def proxy_with_few_files() -> Iterator[tuple[int, int]]:
+    """The command, which may open FEW_FILES at most: its pid and port. It must end well, and say no more."""
+
+    def few_files() -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, hard))
+
+    program = "import sys; from relay.commands import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "proxy", "--listen", "127.0.0.1:0"],
+        stderr=subprocess.PIPE, text=True, preexec_fn=few_files,  # noqa: PLW1509 - no thread has a lock here
+    ) as running:  # fmt: skip
+        try:
+            assert running.stderr is not None
+            yield running.pid, int(running.stderr.readline().rpartition(":")[2])
+        finally:
+            running.terminate()
+            _, told = running.communicate(timeout=2 * SOON_SECONDS)
+        assert (0, "relay proxy: stopped\n") == (running.returncode, told)
 
 
 def connect_head(authority: str, *fields: str, version: str = "1.1") -> bytes:

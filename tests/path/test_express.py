@@ -5,8 +5,6 @@ import contextlib
 import os
 import select
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,22 +13,15 @@ import pytest
 
 from relay.takeover import RawServer
 from tests.path.proxied import (
-    LOOPS,
     SOON_SECONDS,
     Proxied,
     Target,
     connect_head,
-    few_files,
+    proxy_with_few_files,
     read_all,
     read_head,
     status_of,
 )
-
-
-@pytest.fixture(params=LOOPS)
-def loop(request: pytest.FixtureRequest) -> str:
-    """Give the name of an event loop."""
-    return str(request.param)
 
 
 @pytest.fixture
@@ -230,25 +221,12 @@ def test_a_stop_ends_guests_of_every_kind(loop: str, full: tuple[str, list[socke
 
 def test_out_of_descriptors_it_waits_and_goes_on() -> None:
     """A proxy that may open few files serves those that wait, one after the other, without spinning."""
-    command = [sys.executable, "-c", "import sys; from relay.commands import main; sys.exit(main())"]
-    with (
-        Target(backlog=64) as target,
-        subprocess.Popen(
-            [*command, "proxy", "--listen", "127.0.0.1:0"],
-            stderr=subprocess.PIPE, text=True, preexec_fn=few_files,  # noqa: PLW1509 - no thread has a lock here
-        ) as running,
-    ):  # fmt: skip
-        try:
-            assert running.stderr is not None
-            port = int(running.stderr.readline().rpartition(":")[2])
-            silent = [socket.create_connection(("127.0.0.1", port), SOON_SECONDS) for _ in range(60)]
-            last = silent.pop()
-            last.sendall(connect(target.authority))
-            for sock in silent:
-                sock.close()
-            with last, target.accept():
-                last.settimeout(SOON_SECONDS)
-                assert 200 == status_of(read_head(last))
-        finally:
-            running.terminate()
-        assert 0 == running.wait(SOON_SECONDS)
+    with Target(backlog=64) as target, proxy_with_few_files() as (_, port):
+        silent = [socket.create_connection(("127.0.0.1", port), SOON_SECONDS) for _ in range(60)]
+        last = silent.pop()
+        last.sendall(connect(target.authority))
+        for sock in silent:
+            sock.close()
+        with last, target.accept():
+            last.settimeout(SOON_SECONDS)
+            assert 200 == status_of(read_head(last))

@@ -6,8 +6,6 @@ import errno
 import os
 import select
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,13 @@ from relay.admission import Admission
 from relay.dialler import Dialler
 from relay.limits import Limits
 from tests.path.proxied import (
-    LOOPS,
+    FEW_FILES,
     SOON_SECONDS,
     Proxied,
     Target,
     connect_head,
-    few_files,
     full_backlog,
+    proxy_with_few_files,
     read_all,
     read_head,
     reset,
@@ -36,40 +34,21 @@ from tests.path.proxied import (
 )
 
 
-@pytest.fixture(params=LOOPS)
-def loop(request: pytest.FixtureRequest) -> str:
-    """Give the name of an event loop."""
-    return str(request.param)
-
-
 def test_a_new_target_while_there_is_no_descriptor_left() -> None:
     """Who asks then is told 503, and the proxy lives on: it serves the next one."""
-    command = [sys.executable, "-c", "import sys; from relay.commands import main; sys.exit(main())"]
-    with (
-        Target() as target,
-        subprocess.Popen(
-            [*command, "proxy", "--listen", "127.0.0.1:0"],
-            stderr=subprocess.PIPE, text=True, preexec_fn=few_files,  # noqa: PLW1509 - no thread has a lock here
-        ) as running,
-    ):  # fmt: skip
-        try:
-            assert running.stderr is not None
-            port = int(running.stderr.readline().rpartition(":")[2])
-            with contextlib.ExitStack() as stack:
-                guests = [
-                    stack.enter_context(socket.create_connection(("127.0.0.1", port), SOON_SECONDS))
-                    for _ in range(60)
-                ]
-                _wait_until_files(running.pid, 40)
-                guests[0].sendall(connect_head(target.authority))
-                assert 503 == status_of(read_all(guests[0])[0])
-            with socket.create_connection(("127.0.0.1", port), SOON_SECONDS) as near:
-                near.sendall(connect_head(target.authority))
-                with target.accept():
-                    assert 200 == status_of(read_head(near))
-        finally:
-            running.terminate()
-        assert 0 == running.wait(SOON_SECONDS)
+    with Target() as target, proxy_with_few_files() as (pid, port):
+        with contextlib.ExitStack() as stack:
+            guests = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), SOON_SECONDS))
+                for _ in range(60)
+            ]
+            _wait_until_files(pid, FEW_FILES)
+            guests[0].sendall(connect_head(target.authority))
+            assert 503 == status_of(read_all(guests[0])[0])
+        with socket.create_connection(("127.0.0.1", port), SOON_SECONDS) as near:
+            near.sendall(connect_head(target.authority))
+            with target.accept():
+                assert 200 == status_of(read_head(near))
 
 
 def _wait_until_files(pid: int, count: int) -> None:
@@ -141,19 +120,20 @@ def test_a_policy_that_changes_holds_for_what_is_remembered(monkeypatch: pytest.
     """A connection that comes while the old logins are still being ended is judged by the new addresses."""
     with Target() as target, Proxied("tunnel", access=Access(allow_local=True)) as proxied:
         head, proxy = connect_head(target.authority), proxied.proxy
-        guests: list[socket.socket] = []
+
+        def ask() -> int:
+            with proxied.client(head) as near:
+                return status_of(read_head(near))
+
+        statuses: list[int] = []
 
         class Ending:
             async def aclose(self) -> None:
-                guests.append(await asyncio.to_thread(proxied.client, head))
-                await asyncio.sleep(0.05)
+                statuses.append(await asyncio.to_thread(ask))
 
         monkeypatch.setattr(proxy._keeper, "_login", Ending())
         proxied.run(proxy.change(Access(allow_local=False), Limits(), None))
-        guests.append(proxied.client(head))
-        for near in guests:
-            with near:
-                assert 403 == status_of(read_all(near)[0])
+        assert [403, 403] == [*statuses, ask()]
         assert not target.was_called()
 
 

@@ -221,38 +221,28 @@ def test_a_hangup_with_a_broken_profile_opens_the_log_again(tmp_path: Path, work
     assert ["127.0.0.1:3"] == [json.loads(line)["target"] for line in log.read_text().splitlines()]
 
 
-@pytest.fixture
-def _hears_hangups() -> Iterator[None]:
-    """Tests that run under nohup(1) have it ignored, and so would what they start."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+@contextmanager
+def hangups_are(how: signal.Handlers) -> Iterator[None]:
+    """What is started has it from its parent: tests may run under nohup(1) themselves."""
+    before = signal.signal(signal.SIGHUP, how)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
 @ONE_OR_MORE
-@pytest.mark.usefixtures("_hears_hangups")
 def test_without_a_profile_a_hangup_ends_the_proxy(workers: int) -> None:
     """As SIGINT does: those behind open tunnels must not take the end of a terminal for a clean end."""
-    with service("--workers", str(workers)) as running:
+    with hangups_are(signal.SIG_DFL), service("--workers", str(workers)) as running:
         with open_tunnel(running) as (near, _):
             running.popen.send_signal(signal.SIGHUP)
             assert (b"", "RST") == read_all(near)
         assert 0 == running.end()
 
 
-@pytest.fixture
-def _ignores_hangups() -> Iterator[None]:
-    """What is started has SIGHUP ignored, as under nohup(1)."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @ONE_OR_MORE
-@pytest.mark.usefixtures("_ignores_hangups")
 def test_under_nohup_the_end_of_a_terminal_is_not_heard(workers: int) -> None:
     """All processes of its group are told; tunnels go on."""
-    with service("--workers", str(workers)) as running:
+    with hangups_are(signal.SIG_IGN), service("--workers", str(workers)) as running:
         pid = running.popen.pid
         with open_tunnel(running) as (near, far):
             workers_there = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()

@@ -19,8 +19,8 @@ from tests.path.proxied import (
     Proxied,
     Target,
     connect_head,
-    few_files,
     get_head,
+    proxy_with_few_files,
     read_all,
     read_exactly,
     read_head,
@@ -235,38 +235,22 @@ def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
 
 def test_out_of_descriptors_every_request_ends() -> None:
     """With a refusal, or with a reset where not even that can be said; nothing of it is a fault of ours."""
-    with (
-        contextlib.ExitStack() as stack,
-        Target() as target,
-        subprocess.Popen(
-            [*RELAY, "proxy", "--listen", "127.0.0.1:0"],
-            stderr=subprocess.PIPE, text=True, preexec_fn=few_files,  # noqa: PLW1509 - no thread has a lock here
-        ) as running,
-    ):  # fmt: skip
-        try:
-            assert running.stderr is not None
-            port = int(running.stderr.readline().rpartition(":")[2])
-            nears = [
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(60)
-            ]
-            asking = []
-            for number, near in enumerate(nears):
-                # A name, which the express lane leaves to what is tested here
-                head = connect_head(f"localhost:{target.port}")
-                with contextlib.suppress(ConnectionError):  # it has been reset by now
-                    near.sendall(head if number % 2 else get_head(target.authority))
-                    asking.append(near)
-            # Those that the proxy could dial are answered, so that those that wait behind them come in
-            target.listener.close()
-            for near in asking:
-                with contextlib.suppress(OSError):
-                    near.shutdown(socket.SHUT_WR)
-                reply, end = read_all(near)
-                assert (b"", "RST") == (reply, end) or status_of(reply) in (502, 503)
-        finally:
-            running.send_signal(signal.SIGTERM)
-        _, told = running.communicate(timeout=20)
-    assert "relay proxy: stopped\n" == told
+    with Target() as target, proxy_with_few_files() as (_, port), contextlib.ExitStack() as stack:
+        nears = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(60)]
+        asking = []
+        for number, near in enumerate(nears):
+            # A name, which the express lane leaves to what is tested here
+            head = connect_head(f"localhost:{target.port}")
+            with contextlib.suppress(ConnectionError):  # it has been reset by now
+                near.sendall(head if number % 2 else get_head(target.authority))
+                asking.append(near)
+        # Those that the proxy could dial are answered, so that those that wait behind them come in
+        target.listener.close()
+        for near in asking:
+            with contextlib.suppress(OSError):
+                near.shutdown(socket.SHUT_WR)
+            reply, end = read_all(near)
+            assert (b"", "RST") == (reply, end) or status_of(reply) in (502, 503)
 
 
 def test_a_probe_tells_what_is_no_proxy(free_port: int) -> None:
