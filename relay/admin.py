@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,8 @@ from aiohttp import web
 
 from relay.host_guard import by_address_only, never_cached
 from relay.metrics import Snapshot
-from relay.siblings import Siblings
+from relay.siblings import BEGAN, MAX_SHOWN, Siblings
 
-# A list for people and scripts; the numbers of all are in the metrics.
-MAX_SHOWN = 10_000
 STOP_SECONDS = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,8 +21,8 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Subject:
     """What an admin listener tells of.
 
-    answer: of this process, to "numbers" and to the name of the list. metrics: the text of the numbers of
-    all workers, and of how many gave none. listed: "tunnels", "connections".
+    answer: of this process, to "numbers" and to the name of the list, whose entries say BEGAN. metrics:
+    the text of the numbers of all workers, and of how many gave none. listed: "tunnels", "connections".
     """
 
     answer: Callable[[str], Any]
@@ -88,5 +87,14 @@ class Admin:
     async def _list(self, request: web.Request) -> web.StreamResponse:
         listed = self._subject.listed
         lists, silent = await self._ask(listed)
-        shown = sorted((one for part in lists for one in part), key=lambda one: -one["seconds"])
-        return web.json_response({listed: shown[:MAX_SHOWN], "workers_silent": silent})
+        shown = _oldest_first(lists)[:MAX_SHOWN]
+        return web.json_response({listed: shown, "workers_silent": silent})
+
+
+def _oldest_first(lists: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Of all workers together, and how many seconds each is open now."""
+    shown = sorted((one for part in lists for one in part), key=lambda one: one[BEGAN])
+    now = time.monotonic()
+    for one in shown:
+        one["seconds"] = round(now - one.pop(BEGAN), 6)
+    return shown

@@ -5,9 +5,7 @@ from typing import Any, Final
 
 from relay.journal import Ended, Journal, Record
 from relay.metrics import TUNNEL_BUCKETS, Histogram, Snapshot
-
-# A list for people and scripts; the numbers of all are in the metrics.
-MAX_CONNECTIONS_SHOWN = 10_000
+from relay.siblings import BEGAN, MAX_SHOWN
 
 COUNTED: Final = ("packets_received", "packets_sent", "bytes_received", "bytes_sent", "pings")
 """The numbers of a record that are added up."""
@@ -32,7 +30,10 @@ class ServerNumbers:
         """To "numbers" and "connections"."""
         if word == "numbers":
             return self.snapshot()
-        return [record.as_dict() for record in self._journal.open_records[:MAX_CONNECTIONS_SHOWN]]
+        return [
+            record.as_dict() | {BEGAN: record.began_monotonic}
+            for record in self._journal.open_records[:MAX_SHOWN]
+        ]
 
     def snapshot(self) -> Snapshot:
         """All of it, with the connections that are open, fit for JSON."""

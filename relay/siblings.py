@@ -12,7 +12,12 @@ from typing import Any
 
 # A worker answers between two turns of its loop; one that does not in this time is stuck.
 ANSWER_SECONDS = 2.0
-# The longest answer is a list of tunnels (relay.admin.MAX_TUNNELS_SHOWN).
+# A list for people and scripts; the numbers of all are in the metrics.
+MAX_SHOWN = 10_000
+# In an entry of a list: when it began, in seconds of CLOCK_MONOTONIC (clock_gettime(2)), one clock for all
+# workers. They answer one after another, so how long each entry was open by then would not tell the order.
+BEGAN = "began_monotonic"
+# The longest answer is a list.
 MAX_LINE_BYTES = 64 * 2**20
 
 Answers = Callable[[str], Any]

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from relay.metrics import Metrics
 from relay.proxy import ConnectProxy
 from relay.proxy_answers import answers_of
 from relay.route import Endpoint
+from relay.siblings import BEGAN, Siblings, answer_siblings, make_pairs
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
 
@@ -79,3 +83,30 @@ async def test_nobody_gets_there_through_the_proxy(both: Both) -> None:
     for line in (f"CONNECT {target} HTTP/1.1", f"GET http://{target}/tunnels HTTP/1.1"):
         status, reply = await both.ask(both.proxy.endpoint.port, f"{line}\r\nHost: {target}\r\n\r\n")
         assert (502, True) == (status, "proxy_loop_detected" in reply)
+
+
+async def test_the_list_of_all_workers_is_in_the_order_of_their_beginnings(both: Both) -> None:
+    """However late a worker answers: each says when a tunnel began, and one clock says how long ago."""
+    began = time.monotonic() - 100
+
+    def entries(*after: int) -> list[dict[str, Any]]:
+        return [{"client": f"{seconds} s later", BEGAN: began + seconds} for seconds in after]
+
+    pairs = make_pairs(3)
+    later = [
+        asyncio.create_task(answer_siblings(sock, lambda _, after=after: entries(*after)))
+        for (_, sock), after in zip(pairs, ((1, 4), (2,)), strict=True)
+    ]
+    admin_sock = listen_on([LOOPBACK])[0]
+    port = bound_endpoint(admin_sock).port
+    subject = Subject(lambda _: entries(0, 3), exposition, "tunnels")
+    admin = Admin(subject, admin_sock, Siblings([sock for sock, _ in pairs]))
+    await admin.start()
+    reply = (await both.ask(port, "GET /tunnels HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))[1]
+    await admin.aclose()
+    await asyncio.gather(*later)
+    tunnels = json.loads(reply.partition("\r\n\r\n")[2])["tunnels"]
+    assert [f"{seconds} s later" for seconds in range(5)] == [tunnel["client"] for tunnel in tunnels]
+    seconds = [tunnel["seconds"] for tunnel in tunnels]
+    assert {1.0} == {round(older - younger, 3) for older, younger in pairwise(seconds)}
+    assert all({"client", "seconds"} == set(tunnel) for tunnel in tunnels)
