@@ -1,7 +1,6 @@
 """Admission: which requests the express lane may act on without a closer look."""
 
 import ipaddress
-import math
 import re
 import socket
 import time
@@ -14,7 +13,7 @@ from relay.dialler import Dialler
 from relay.refused import Refused
 from relay.route import Endpoint
 
-# An address that this machine takes later is refused then; only where its own are.
+# An address that this machine takes later is refused then: where its own are, and where the proxy listens.
 _FRESH_SECONDS = 30.0
 # Targets that are remembered, and heads: a client says the same to the same target each time.
 MAX_ADMITTED = 1024
@@ -56,7 +55,7 @@ class Admission:
 
     def __init__(self, access: Access, dialler: Dialler) -> None:
         self._access = access
-        self._until = math.inf if access.allow_local else time.monotonic() + _FRESH_SECONDS
+        self._until = time.monotonic() + _FRESH_SECONDS
         self.heads: dict[bytes, Admitted] = {}
         self._dialler = dialler
         self._targets: dict[bytes, _Target] = {}
@@ -97,6 +96,9 @@ class Admission:
                 return None
             self._dialler.check(addresses[0], target)
         except (ValueError, Refused):
+            return None
+        except OSError:
+            # Descriptors are used up: nothing is remembered that could not be looked at
             return None
         is_near = ipaddress.ip_address(target.host).is_loopback
         return target, str(target), addresses[0], is_near, _may_meet_itself(*addresses[0])

@@ -51,6 +51,12 @@ class Arrivals:
             self._is_crowded = number > 0
             lane.let_in(client, peer)
 
+    def let_in_the_rest(self, at_most: int) -> None:
+        """Take all that wait in the queue, as far as there are descriptors."""
+        with contextlib.suppress(OSError):
+            for _ in range(at_most):
+                self._lane.let_in(*self._accept())
+
 
 def peer_of(sock: socket.SocketType) -> tuple[str, int] | None:
     """The other end; None when there is none any more."""

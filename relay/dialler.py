@@ -11,6 +11,7 @@ from relay.access_networks import IpAddress
 from relay.dial import Address, literal_addresses
 from relay.failure import DialFailed, Failure, Reason, Stage
 from relay.lookups import Lookups
+from relay.own_addresses import is_own_address
 from relay.refusal import Refusal
 from relay.refused import Refused
 from relay.route import Endpoint
@@ -19,7 +20,6 @@ from relay.trace import Trace
 from relay.tunnel import connect
 from relay.vanished import notice_vanished
 
-_DISCARD_PORT = 9
 RefusesAt = Callable[[str], Refusal | None]
 
 
@@ -50,7 +50,8 @@ class Dialler:
                 async with asyncio.timeout(trace.remaining_seconds()):
                     addresses = await self._lookups.look_up(target.host, target.port)
         for address in addresses:
-            self.check(address, target)
+            with trace.step(Stage.CONNECT, str(target)):
+                self.check(address, target)
             if refuses_at is not None and (refusal := refuses_at(str(address[1][0]))):
                 raise Refused(refusal)
         with trace.step(Stage.CONNECT, str(target)):
@@ -63,10 +64,10 @@ class Dialler:
         return stream
 
     def check(self, address: Address, target: Endpoint) -> None:
-        """Raises: Refused when this address of `target` may not be reached."""
+        """Raises: Refused when this address of `target` may not be reached; OSError when nobody can tell."""
         host = str(address[1][0])
-        reason = self.access.refuses_address(host)
-        if reason is None and not self.access.allow_local and any(map(_is_here, embedded(_address(host)))):
+        access, reason = self.access, self.access.refuses_address(host)
+        if reason is None and not access.allow_local and any(map(is_own_address, embedded(_address(host)))):
             reason = f"{host} is the proxy's own machine"
         if reason is not None:
             raise Refused(Refusal(403, "destination_ip_prohibited", reason))
@@ -89,7 +90,7 @@ class Dialler:
         for own, own_port in self._own:
             if own_port != port or own.version != dialled.version:
                 continue
-            if own == dialled or (own.is_unspecified and _is_here(dialled)):
+            if own == dialled or (own.is_unspecified and is_own_address(dialled)):
                 return True
         return False
 
@@ -111,16 +112,4 @@ def _is_itself(sock: socket.socket) -> bool:
     """TCP lets a socket that happens to get the port it dials connect to itself (RFC 9293 section 3.5)."""
     with contextlib.suppress(OSError):
         return bool(sock.getsockname() == sock.getpeername())
-    return False
-
-
-def _is_here(address: IpAddress) -> bool:
-    """Whether an address is one of this machine's: packets to it leave from it (ip(7)); nothing is sent.
-
-    A bind would tell as well, but not where net.ipv4.ip_nonlocal_bind is set.
-    """
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((str(address), _DISCARD_PORT))
-        return _address(probe.getsockname()[0]) == address
     return False

@@ -20,11 +20,11 @@ from relay.arrivals import Arrivals, has_gone, peer_of
 from relay.deadlines import Deadlines
 from relay.dial import STREAM_NOW, reset_socket
 from relay.failure import Stage, classify
-from relay.listening import ACCEPT_AGAIN_SECONDS
+from relay.listening import ACCEPT_AGAIN_SECONDS, BACKLOG
 from relay.passage import Desk, Passage, Silent
 from relay.pump_end import TunnelEnd
 from relay.splice import SplicePlane
-from relay.watching import EVENTS, EVENTS_AND_ROOM, IS_AVAILABLE
+from relay.watching import ENDING, EVENTS, EVENTS_AND_ROOM, IS_AVAILABLE
 
 # A head, and seldom more: a larger buffer costs time for each connection.
 _READ_BYTES = 4096
@@ -62,6 +62,11 @@ class ExpressLane:
         """Connections that have sent nothing yet."""
         return len(self._silent.waiting)
 
+    def accept_the_last(self) -> None:
+        """Take those who have come by now, whom the end of the listeners would reset."""
+        for listening in self._listeners:
+            listening.let_in_the_rest(BACKLOG)
+
     def accept_no_more(self) -> None:
         """Leave the listeners alone."""
         if self._pause is not None:
@@ -95,7 +100,7 @@ class ExpressLane:
     def pause(self) -> None:
         """Out of descriptors: connections wait in the queue until some are free again."""
         self._listen_no_more()
-        self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen)
+        self._pause = asyncio.get_running_loop().call_later(ACCEPT_AGAIN_SECONDS, self._listen_again)
 
     def let_in(self, client: int, peer: tuple[str, int]) -> None:
         """Take a connection that was accepted."""
@@ -136,7 +141,7 @@ class ExpressLane:
             data = b""
         self._silent.remove(silent)
         # More may be there, of which no event will tell; what comes behind a short read is a new edge
-        is_more = len(data) == _READ_BYTES or flags & select.EPOLLRDHUP
+        is_more = len(data) == _READ_BYTES or flags & ENDING
         self._came(silent.client, silent.peer, data, flags if is_more else 0)
 
     def _came(self, client: int, peer: tuple[str, int], data: bytes, flags: int | None = None) -> None:
@@ -278,9 +283,16 @@ class ExpressLane:
         self._fail(passage, TimeoutError())
 
     def _listen(self) -> None:
-        self._pause = None
         for listening in self._listeners:
             self._watching.watch(listening.descriptor, listening, select.EPOLLIN)
+
+    def _listen_again(self) -> None:
+        self._pause = None
+        try:
+            self._listen()
+        except OSError:
+            # All watches of this user are taken (epoll_ctl(2))
+            self.pause()
 
     def _listen_no_more(self) -> None:
         for listening in self._listeners:

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,7 @@ from relay.data_plane import Carriage, DataPlane
 from relay.dial import reset_socket
 from relay.failure import Failure, Reason, RelayError, Stage
 from relay.link import Link
-from relay.listening import bound_endpoint, listen_on
+from relay.listening import accept_each, bound_endpoint, listen_on, those_waiting
 from relay.pump_end import Counters, TunnelEnd
 from relay.recorded_stream import RecordedStream
 from relay.recording import Recording
@@ -97,6 +98,7 @@ class Forwarder:
         self._max_connections = max_connections
         self._on_end = on_end
         self._sockets: list[socket.socket] = []
+        self._offered: list[tuple[socket.socket, Route]] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._plane = DataPlane()
@@ -109,16 +111,18 @@ class Forwarder:
         return [bound_endpoint(sock) for sock in self._sockets]
 
     async def __aenter__(self) -> Self:
-        offered = []
         try:
             for endpoint, route in self._pairs:
                 found = listen_on((endpoint,))
                 self._sockets += found
-                offered += [(sock, route) for sock in found]
+                self._offered += [(sock, route) for sock in found]
         except OSError:
             self._close_listeners()
             raise
-        self._accepting = [asyncio.create_task(self._accept(sock, route)) for sock, route in offered]
+        self._accepting = [
+            asyncio.create_task(accept_each(sock, partial(self._let_in, route)))
+            for sock, route in self._offered
+        ]
         return self
 
     async def drain(self) -> None:
@@ -126,6 +130,9 @@ class Forwarder:
         for task in self._accepting:
             task.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
+        for listener, route in self._offered:
+            for sock in those_waiting(listener):
+                await self._let_in(route, sock)
         self._close_listeners()
         while self.totals.open:
             self._is_idle.clear()
@@ -135,6 +142,7 @@ class Forwarder:
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
+        self._offered.clear()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -146,25 +154,17 @@ class Forwarder:
         await self._plane.aclose()
         self._close_listeners()
 
-    async def _accept(self, listener: socket.socket, route: Route) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listener)
-            except OSError:
-                # Out of descriptors, or the peer gave up in the queue: let others finish, then go on
-                await asyncio.sleep(0.1)
-                continue
-            sock.setblocking(False)
-            if self.totals.open >= self._max_connections:
-                self.totals.refused += 1
-                reset_socket(sock)
-                continue
-            self.totals.accepted += 1
-            self.totals.open += 1
-            task = asyncio.create_task(self._open_tunnel(sock, route))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    async def _let_in(self, route: Route, sock: socket.socket) -> None:
+        """Never waits: others are to be accepted."""
+        if self.totals.open >= self._max_connections:
+            self.totals.refused += 1
+            reset_socket(sock)
+            return
+        self.totals.accepted += 1
+        self.totals.open += 1
+        task = asyncio.create_task(self._open_tunnel(sock, route))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _open_tunnel(self, sock: socket.socket, route: Route) -> None:
         with contextlib.suppress(OSError):

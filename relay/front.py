@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relay.express import ExpressLane
 from relay.failure import SettingsError
 from relay.listener import Bound, Listener, open_listeners
-from relay.listening import BACKLOG, accept_no_more, bound_endpoint, listen_on
+from relay.listening import BACKLOG, accept_no_more, bound_endpoint, listen_on, those_waiting
 from relay.reception import Reception
 from relay.route import Endpoint
 from relay.tls_listen import server_context
@@ -34,6 +34,7 @@ class Front:
         self._given = bound
         self.sockets: list[socket.socket] = []
         self.bound: list[Bound] = []
+        self._server: RawServer | None = None
         self._servers: list[asyncio.Server] = []
         self._express: ExpressLane | None = None
         self._reception: Reception | None = None
@@ -79,20 +80,29 @@ class Front:
         if lane is not None:
             self._express = lane(self.sockets)
             return
+        self._server = server
         loop = asyncio.get_running_loop()
         for sock in self.sockets:
             self._servers.append(await loop.create_server(server, sock=sock, backlog=BACKLOG))
 
     async def accept_no_more(self) -> None:
-        """Leave the listeners alone, and close them."""
-        if self._express is not None:
-            self._express.accept_no_more()
-        if self._reception is not None:
-            await self._reception.accept_no_more()
+        """Take those who have come by now, and close the listeners."""
         for server in self._servers:
             accept_no_more(server)
-        # What has been accepted becomes a connection within a few turns, before its server may be closed
-        await asyncio.sleep(0.01)
+        if self._servers:
+            # What has been accepted becomes a connection within a few turns, before its server may be closed
+            await asyncio.sleep(0.01)
+        if self._reception is not None:
+            await self._reception.accept_no_more()
+            await self._reception.accept_the_last()
+        if self._express is not None:
+            self._express.accept_the_last()
+            self._express.accept_no_more()
+        elif self._server is not None:
+            loop = asyncio.get_running_loop()
+            for listener in self.sockets:
+                for sock in those_waiting(listener):
+                    await loop.connect_accepted_socket(self._server, sock)
         self._close_listeners()
 
     def renew(self, listeners: Sequence[Listener]) -> None:

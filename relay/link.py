@@ -102,12 +102,15 @@ class Half:
             self.burst_bytes = 0
             if not self.is_ending:
                 return None
-            # splice(2) goes no further than urgent data, which read(2) steps over
+            size = 0
+        if size == 0:
+            # splice(2) goes no further than urgent data, and takes it for the end when a FIN has come, too;
+            # read(2) steps over it, and knows
+            self.release(pipes)
             self.is_bursting = False
             return self._read_plain()
         self.held = size
         self.burst_bytes += size
-        self.source_ended = size == 0
         return size
 
     def _read_plain(self) -> int:

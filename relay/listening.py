@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from relay.route import Endpoint
@@ -100,19 +100,45 @@ async def accept_each(listener: socket.socket, greet: Callable[[socket.socket], 
     """Accept until cancelled, and await `greet` with each connection (non-blocking), one after the other.
 
     asyncio's own server tells the loop's exception handler when descriptors run out, and nobody can know
-    which connections it has half made; here the connection is `greet`'s from the moment it is accepted.
+    which connections it has half made; loop.sock_accept loses the one it has just accepted when it is
+    cancelled. Here a connection is `greet`'s from the moment it is accepted.
     """
-    loop = asyncio.get_running_loop()
     while True:
         # What is accepted at once does not wait; a flood must not keep the loop from everything else
         await asyncio.sleep(0)
         try:
-            sock, _ = await loop.sock_accept(listener)
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            await _somebody_comes(listener)
         except OSError:
             # Out of descriptors: the connection waits in the queue until some are free again
             await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
         else:
+            sock.setblocking(False)
             await greet(sock)
+
+
+async def _somebody_comes(listener: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    comes = asyncio.Event()
+    loop.add_reader(listener, comes.set)
+    try:
+        await comes.wait()
+    finally:
+        loop.remove_reader(listener)
+
+
+def those_waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept whoever has come by now (non-blocking): the end of the listener would reset them.
+
+    Those for whom there is no descriptor left stay where they are.
+    """
+    # As many as its queue holds: others may come as fast as these are taken
+    with contextlib.suppress(OSError):
+        for _ in range(BACKLOG):
+            sock, _ = listener.accept()
+            sock.setblocking(False)
+            yield sock
 
 
 def accept_no_more(server: asyncio.Server) -> None:

@@ -38,6 +38,8 @@ from relay.watching import IS_AVAILABLE
 PROXY_PORT = 3128
 # How often a stop with grace looks whether the last tunnel has ended.
 DRAIN_LOOK_SECONDS = 0.05
+# The request of who came last is on its way, over the sea and back; later, silent connections are idle ones.
+LAST_WORDS_SECONDS = 0.5
 
 
 class ConnectProxy:
@@ -235,10 +237,12 @@ class ConnectProxy:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         await self._front.accept_no_more()
+        heard_until = loop.time() + LAST_WORDS_SECONDS
         while loop.time() < end and not (stop_now is not None and stop_now.is_set()):
-            self._front.end_silent()
-            if self._server is not None:
-                self._server.end_idle()
+            if loop.time() >= heard_until:
+                self._front.end_silent()
+                if self._server is not None:
+                    self._server.end_idle()
             if not self.tunnels and not self._answering.tasks and not self.connections:
                 return
             await asyncio.sleep(min(DRAIN_LOOK_SECONDS, max(0.0, end - loop.time())))

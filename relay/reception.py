@@ -19,7 +19,7 @@ from relay.connect_tunnel import named
 from relay.dial import reset_socket
 from relay.doorman import Doorman
 from relay.listener import Bound
-from relay.listening import accept_each
+from relay.listening import accept_each, those_waiting
 from relay.refusal import malformed
 from relay.refused import Refused
 from relay.stream import SocketStream, Stream, TlsStream
@@ -57,6 +57,7 @@ class Reception:
         self, bound: Sequence[Bound], server: "RawServer", doorman: Doorman, limit_seconds: float,
         http2: Http2 | None = None,
     ) -> None:  # fmt: skip
+        self._bound = bound
         self._server = server
         self._doorman = doorman
         self._limit_seconds = limit_seconds
@@ -77,6 +78,12 @@ class Reception:
             task.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
         self._accepting.clear()
+
+    async def accept_the_last(self) -> None:
+        """Take those who have come by now."""
+        for one in self._bound:
+            for sock in those_waiting(one.sock):
+                await self._greet(one, sock)
 
     def end_idle(self) -> None:
         """Have HTTP/2 connections end when their last stream has."""

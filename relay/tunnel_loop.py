@@ -46,9 +46,16 @@ def attach(
           event. queue: what there is to carry on with. carry_on: called after the events of a wait, while
           there is any: takes one from the queue.
     """
-    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(table, wake, queue, carry_on):
+
+    def carry_on_safely() -> None:
+        try:
+            carry_on()
+        except Exception as error:  # noqa: BLE001 - told, not lost
+            report(loop, error)
+
+    if isinstance(loop, TunnelLoop) and loop.tunnels.attach(table, wake, queue, carry_on_safely):
         return loop.tunnels
-    return _Nested(loop, table, wake, queue, carry_on)
+    return _Nested(loop, table, wake, queue, carry_on_safely)
 
 
 def report(loop: asyncio.AbstractEventLoop, error: Exception) -> None:

@@ -26,8 +26,8 @@ LAYERS = (
      "refusal", "resetting", "siblings", "stream", "throwaway_ca", "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "given", "http2_pipe", "http2_stream", "intake", "limits",
-     "lookups", "packet_stream", "persona_reply", "probe_metrics", "pump", "recorded_stream", "refused",
-     "report", "security_context", "serving", "stdio", "stream_transport", "users", "watching",
+     "lookups", "own_addresses", "packet_stream", "persona_reply", "probe_metrics", "pump", "recorded_stream",
+     "refused", "report", "security_context", "serving", "stdio", "stream_transport", "users", "watching",
      "young_links"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "client_logins", "fault_rule", "interception", "report_difference", "splice",

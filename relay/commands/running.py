@@ -147,7 +147,11 @@ class _Signals:
         while self._reload is not None:
             await self._hangup.wait()
             self._hangup.clear()
-            await self._reload()
+            try:
+                await self._reload()
+            except Exception as error:  # noqa: BLE001 - told, and the next hang-up is heard none the less
+                told = {"message": "Exception while reloading", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
 
 
 async def _serve(

@@ -411,6 +411,25 @@ def test_bytes_behind_urgent_data_are_not_kept_waiting(on_path, size):
     on_path(scenario)
 
 
+def test_an_end_behind_urgent_data_is_not_taken_for_the_end_at_it(on_path):
+    """splice(2) stops before urgent data with 0, as at the end, once the FIN has come: nothing is lost."""
+
+    async def scenario(paths: Paths) -> None:
+        # In one go, without a turn of the loop: all of it is there when the tunnel first reads
+        tunnel = paths.open()
+        before, behind = os.urandom(100_000), os.urandom(4_000)
+        tunnel.client.setblocking(True)
+        tunnel.client.sendall(before)
+        tunnel.client.send(b"U", socket.MSG_OOB)
+        tunnel.client.sendall(behind)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        tunnel.client.setblocking(False)
+        assert before + behind == await read_exactly(tunnel.target, len(before + behind))
+        assert b"" == await asyncio.get_running_loop().sock_recv(tunnel.target, 1)
+
+    on_path(scenario)
+
+
 async def test_a_system_without_a_watch_left():
     """A link that epoll(7) does not take is reset, and told; nothing of it stays (epoll_ctl(2), ENOSPC)."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from relay.link import Link
 from relay.splice import SplicePlane
-from relay.tunnel_loop import TunnelLoop, TunnelSelector
+from relay.tunnel_loop import TunnelLoop, TunnelSelector, attach
 from relay.watching import EVENTS
 
 SECONDS = 10.0
@@ -156,6 +156,33 @@ def test_an_error_in_one_event_ends_nobody_else(factory: Callable[[], asyncio.Ab
         for pair in ends:
             for sock in pair:
                 sock.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work())
+
+
+@pytest.mark.parametrize("factory", [TunnelLoop, asyncio.SelectorEventLoop])
+def test_an_error_while_carrying_on_ends_nobody(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The loop is told of it, and what else is in the queue has its turn."""
+
+    async def work() -> None:
+        loop, told, queue = asyncio.get_running_loop(), [], [1, 2, 3]
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        all_done, error = asyncio.Event(), RuntimeError("of the second")
+
+        def carry_on() -> None:
+            number = queue.pop(0)
+            if not queue:
+                all_done.set()
+            if number == 2:
+                raise error
+
+        poller = attach(loop, {}, lambda *_: None, queue, carry_on)
+        poller.schedule()
+        async with asyncio.timeout(SECONDS):
+            await all_done.wait()
+        assert [error] == told
+        poller.detach()
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(work())

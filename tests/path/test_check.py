@@ -254,6 +254,7 @@ async def test_a_tls_server_is_taken_for_the_server(certificate: bytes) -> None:
 
     async def hold(reader: StreamReader, writer: StreamWriter) -> None:
         await until_end(reader)
+        writer.close()
 
     server = await asyncio.start_server(hold, "127.0.0.1", 0, ssl=context)
     async with server:

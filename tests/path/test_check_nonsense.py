@@ -121,6 +121,7 @@ async def socks(reader: StreamReader, writer: StreamWriter) -> None:
 
 async def silent(reader: StreamReader, writer: StreamWriter) -> None:
     await until_end(reader)
+    writer.close()
 
 
 PEERS: dict[str, Play] = {

@@ -142,6 +142,25 @@ def test_early_bytes_beyond_the_first_read(loop: str, size: int, is_waited_for: 
         assert 200 == status_of(read_head(near))
 
 
+@pytest.mark.parametrize("is_waited_for", [False, True])
+def test_early_bytes_behind_urgent_data(loop: str, is_waited_for: bool) -> None:
+    """A read stops before urgent data (tcp(7)); what is behind it goes on without another word."""
+    with Target() as target, Proxied(loop) as proxied, proxied.client() as near:
+        if is_waited_for:
+            proxied.reaches(lambda proxy: proxy.connections == 1)
+
+        async def speak() -> None:
+            # In one turn of the loop, which then hears of all of it at once
+            near.sendall(connect_head(target.authority))
+            near.send(b"U", socket.MSG_OOB)
+            near.sendall(b"early")
+
+        proxied.run(speak())
+        with target.accept() as far:
+            assert b"early" == far.recv(100)
+            assert 200 == status_of(read_head(near))
+
+
 def test_a_crowd_is_let_in(loop: str) -> None:
     """Fifty at once: each is answered, and none keeps another waiting."""
     with Target(backlog=64) as target, Proxied(loop) as proxied, contextlib.ExitStack() as stack:

@@ -78,11 +78,18 @@ def seldom_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("allow_local", [True, False])
 def test_how_long_an_address_is_remembered(seldom_fresh: None, allow_local: bool) -> None:
-    """Where this machine's own addresses are refused, they are looked at again: it may take others."""
+    """They are looked at again: this machine may take others, where the proxy itself listens, too."""
     access = Access(allow_local=allow_local)
     judged = Admission(access, Dialler(access, (), 1.0))
-    assert allow_local == judged.holds(access)
-    assert not judged.holds(Access(allow_local=allow_local))
+    assert not judged.holds(access)
+
+
+def test_what_is_remembered_is_of_one_set_of_rules() -> None:
+    """And holds for these until it is old."""
+    access = Access()
+    judged = Admission(access, Dialler(access, (), 1.0))
+    assert judged.holds(access)
+    assert not judged.holds(Access())
 
 
 def test_an_address_that_became_our_own_is_refused(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """A proxy and its own machine: which of its addresses it refuses, and that a socket may dial itself."""
 
+import ipaddress
 import os
+import socket
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 from relay.access import Access
 from relay.admission import Admission
 from relay.dialler import Dialler
+from relay.own_addresses import is_own_address
 from tests.path.proxied import connect_head
 from tests.path.real import Tool
 
@@ -59,6 +62,60 @@ asyncio.Runner(loop_factory=TunnelLoop).run(main())
 """
 
 
+# A machine with two addresses in one network: packets to the second leave from the first.
+SECOND = "198.51.100.8"
+TWO_ADDRESSES = "ip addr add 198.51.100.7/24 dev lo && ip addr add 198.51.100.8/24 dev lo"
+
+# Its own listener, at another address of the machine, where local targets are allowed.
+LOOPS_BACK = """
+import asyncio, sys
+from relay.access import Access
+from relay.proxy import ConnectProxy
+from relay.route import Endpoint
+
+async def main():
+    access = Access(allow_ports=(range(1, 65_536),), allow_local=True)
+    async with ConnectProxy((Endpoint("0.0.0.0", 0),), access=access) as proxy:
+        for host in sys.argv[1:]:
+            target = f"{host}:{proxy.endpoint.port}"
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.endpoint.port)
+            writer.write(f"CONNECT {target} HTTP/1.1\\r\\nHost: {target}\\r\\n\\r\\n".encode())
+            print((await reader.read(4096)).decode().partition("\\r\\n")[0])
+            writer.close()
+
+asyncio.run(main())
+"""
+
+# Descriptors are used up when it is asked first; again when they are not.
+USED_UP = """
+import os, sys
+from relay.access import Access
+from relay.admission import Admission
+from relay.dialler import Dialler
+from relay.own_addresses import is_own_address
+from relay.refused import Refused
+
+access = Access(allow_ports=(range(1, 65_536),))
+dialler = Dialler(access, (), 1.0)
+admission = Admission(access, dialler)
+own, other = (
+    f"CONNECT {host}:5000 HTTP/1.1\\r\\nHost: {host}:5000\\r\\n\\r\\n".encode() for host in sys.argv[1:]
+)
+print(admission.admit(own), admission.admit(other) is not None)
+admission = Admission(access, dialler)
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+print(admission.admit(own), admission.admit(other))
+for descriptor in taken:
+    os.close(descriptor)
+print(admission.admit(own), admission.admit(other) is not None)
+"""
+
+
 def in_a_namespace(tool: Tool, up: str, inside: list[str]) -> tuple[int, list[str], str]:
     """Run a Python program behind shell commands that set up a network of its own."""
     unshare = tool("unshare", "util-linux")
@@ -79,6 +136,41 @@ def test_addresses_of_its_interfaces_are_refused(tool: Tool) -> None:
         up = up.removesuffix(" nodad") if version == "4" else up
         status, lines, errors = in_a_namespace(tool, up, [INSIDE, public, address])
         assert (0, ["HTTP/1.1 403 Forbidden"] * 2) == (status, lines), errors
+
+
+def test_further_addresses_of_an_interface_are_refused(tool: Tool) -> None:
+    """403 for them too: packets to them leave from the first address of their network (ip(7))."""
+    up = f"ip link set lo up && {TWO_ADDRESSES}"
+    tool("ip", "iproute2")
+    for nonlocal_bind in (0, 1):
+        sysctl = f"echo {nonlocal_bind} >/proc/sys/net/ipv4/ip_nonlocal_bind"
+        status, lines, errors = in_a_namespace(tool, f"{up} && {sysctl}", [INSIDE, "0.0.0.0", SECOND])
+        assert (0, ["HTTP/1.1 403 Forbidden"] * 2) == (status, lines), errors
+
+
+def test_its_own_listener_at_any_address_of_the_machine(tool: Tool) -> None:
+    """It does not connect to itself, by whatever address: 502."""
+    tool("ip", "iproute2")
+    hosts = ["127.0.0.1", "127.0.0.2", ADDRESSES["4"], SECOND]
+    up = f"ip link set lo up && {TWO_ADDRESSES}"
+    status, lines, errors = in_a_namespace(tool, up, [LOOPS_BACK, *hosts])
+    assert (0, ["HTTP/1.1 502 Bad Gateway"] * len(hosts)) == (status, lines), errors
+
+
+def test_nothing_is_admitted_unseen(tool: Tool) -> None:
+    """Without a descriptor nobody can tell whose address it is: not admitted, and not remembered either."""
+    ip = tool("ip", "iproute2")
+    up = f"ulimit -n 64 && {ip} link set lo up && {TWO_ADDRESSES}"
+    status, lines, errors = in_a_namespace(tool, up, [USED_UP, "198.51.100.7", "203.0.113.1"])
+    assert (0, ["None True", "None None", "None True"]) == (status, lines), errors
+
+
+def test_a_system_that_does_not_tell_its_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without netlink(7) the source of packets says it, for the first addresses at least."""
+    told = {host: is_own_address(ipaddress.ip_address(host)) for host in ("127.0.0.1", "::1", "203.0.113.1")}
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    assert told == {host: is_own_address(ipaddress.ip_address(host)) for host in told}
+    assert [True, True, False] == list(told.values())
 
 
 def test_a_socket_that_dials_itself_is_no_target(tool: Tool) -> None:
