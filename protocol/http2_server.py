@@ -4,35 +4,23 @@ It translates: requests come out as HTTP/1.1 heads, replies go in as HTTP/1.1, a
 stay the same.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
-from hyperframe.frame import GoAwayFrame
 
-from protocol.errors import HeadMalformed, PeerWireError
+from protocol.errors import PeerWireError
+from protocol.http2_connection import Http2Connection, StreamMalformed
 from protocol.http2_exchange import Http2Exchange
-from protocol.http2_frames import FrameLengths
-from protocol.http2_heads import fields_of, head_of
-
-MAX_STREAMS: Final = 100
-"""At once in one connection; RFC 9113 section 6.5.2 recommends no fewer."""
-
-WINDOW_BYTES: Final = 65_535
-"""Of each stream on its way to us: so much is held of it at most until it is read."""
+from protocol.http2_heads import body_bytes_of, checked, fields_of, head_of
 
 MAX_RESETS: Final = 1000
-"""Streams that a client takes back before they are answered, less those that it lets us answer. More is an
-attack (CVE-2023-44487). Browsers end a tunnel that they are done with in the same way, which is none."""
+"""Streams that a client takes back, or breaks, before they are answered, less those that it lets us answer.
+More is an attack (CVE-2023-44487). Browsers end a tunnel that they are done with so, too, which is none."""
 
 MAX_REPLY_HEAD_BYTES: Final = 65_536
 _CODES = h2.errors.ErrorCodes
-_DEFAULT_WINDOW_BYTES: Final = 65_535
 
 
 class StreamLost(PeerWireError):
@@ -43,27 +31,24 @@ class Http2Server:
     """One connection of a client. Send `data_to_send()` after every call; calls are short and never wait."""
 
     def __init__(self) -> None:
-        settings = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
-        self._connection = h2.connection.H2Connection(settings)
-        codes = h2.settings.SettingCodes
-        self._connection.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
-                codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-                codes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
-                codes.MAX_HEADER_LIST_SIZE: 65_536,
-            },
-        )
-        self._connection.initiate_connection()
-        # As much as all streams together may have: one that is not read must not stop the others
-        self._connection.increment_flow_control_window(MAX_STREAMS * WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
+        self._connection = Http2Connection()
         self._streams: dict[int, Http2Exchange] = {}
-        self._lengths = FrameLengths()
-        self._extra = b""
         self._resets = 0
-        self._last = 0
-        self.is_over = False
-        self.is_going_away = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._connection.is_over
+
+    @property
+    def is_going_away(self) -> bool:
+        """Whether no new streams are taken."""
+        return self._connection.is_going_away
+
+    @property
+    def is_in_head(self) -> bool:
+        """Whether a head has begun and is not whole."""
+        return self._connection.is_in_head
 
     @property
     def open_streams(self) -> int:
@@ -72,8 +57,7 @@ class Http2Server:
 
     def data_to_send(self) -> bytes:
         """What must go to the client now."""
-        data, self._extra = self._connection.data_to_send() + self._extra, b""
-        return data
+        return self._connection.data_to_send()
 
     def receive_data(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take the next bytes, b"" at the end; return the requests that came: stream and HTTP/1.1 head.
@@ -83,48 +67,48 @@ class Http2Server:
         if not data:
             self.lose()
             return []
-        if not self._lengths.are_legal(data):
-            self._connection.close_connection(_CODES.FRAME_SIZE_ERROR)
-            self.lose()
-            raise HeadMalformed("this is no HTTP/2: a frame is too long")
         try:
-            events = self._connection.receive_data(data)
-        except h2.exceptions.ProtocolError as error:
-            self.lose()
-            raise HeadMalformed(f"this is no HTTP/2: {error}") from None
-        return [found for event in events if (found := self._take(event)) is not None]
+            events = self._connection.receive(data)
+            return [found for event in events if (found := self._take(event)) is not None]
+        finally:
+            if self.is_over:
+                self.lose()
 
     def lose(self) -> None:
         """The connection has ended: so have all its streams."""
-        self.is_over = True
+        self._connection.is_over = True
         for stream in self._streams.values():
             stream.is_lost = True
 
     def go_away(self) -> None:
         """Take no new streams; those that are open go on (RFC 9113 section 6.8)."""
-        if not self.is_going_away:
-            self.is_going_away = True
-            frame = GoAwayFrame(0, last_stream_id=self._last)
-            # h2 itself would let nothing more be said on open streams
-            self._extra += self._connection.data_to_send() + frame.serialize()
+        self._connection.go_away()
+
+    def give_up(self) -> None:
+        """End the connection: a head has taken too long, or too many were taken back."""
+        self._connection.end(_CODES.ENHANCE_YOUR_CALM)
+        self.lose()
 
     def _take(self, event: h2.events.Event) -> tuple[int, bytes] | None:
         match event:
-            case h2.events.RequestReceived(stream_id=int(number), headers=headers):
-                return self._begin(number, headers)
+            case h2.events.RequestReceived(stream_id=int(number)):
+                return self._begin(number, event)
             case h2.events.DataReceived(stream_id=int(number), data=data, flow_controlled_length=size):
                 self._take_data(number, bytes(data or b""), size or 0)
-            case h2.events.TrailersReceived(stream_id=int(number)):
-                self._refuse_trailers(number)
+            case h2.events.TrailersReceived(stream_id=int(number), headers=fields) if number in self._streams:
+                # RFC 9113 section 8.5: in a tunnel only DATA may come, and this is no clean end
+                if self._streams[number].is_tunnel or checked(fields, is_trailer=True) is None:
+                    self._is_malformed(number)
             case h2.events.StreamEnded(stream_id=int(number)) if number in self._streams:
                 self._streams[number].has_ended = True
+                self._check_length(number)
+            case StreamMalformed(stream_id=number) if number in self._streams:
+                self._is_malformed(number)
             case h2.events.StreamReset(stream_id=int(number)) if number in self._streams:
                 self._take_back(self._streams[number])
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                 for number in list(self._streams):
                     self._send(number)
-            case h2.events.ConnectionTerminated():
-                self.lose()
             case _:
                 return None
         return None
@@ -133,38 +117,49 @@ class Http2Server:
         stream.is_lost = True
         self._resets += not stream.has_head
         if self._resets > MAX_RESETS:
-            self._connection.close_connection(_CODES.ENHANCE_YOUR_CALM)
-            self.lose()
+            self.give_up()
 
-    def _begin(self, number: int, headers: Sequence[Any] | None) -> tuple[int, bytes] | None:
-        if self.is_going_away:
-            self._reset(number, _CODES.REFUSED_STREAM)
+    def _begin(self, number: int, event: h2.events.RequestReceived) -> tuple[int, bytes] | None:
+        if self.is_going_away or self._connection.is_one_too_many:
+            # RFC 9113 section 5.1.2
+            self._connection.reset(number, _CODES.REFUSED_STREAM)
             return None
-        self._last = number
-        fields = [(str(name), str(value)) for name, value in headers or ()]
-        head = head_of(fields)
-        if head is None:
+        self._connection.lengths_are_ours(number)
+        self._connection.last = number
+        fields = checked(event.headers)
+        head = head_of(fields) if fields is not None else None
+        if fields is None or head is None:
             # RFC 9113 section 8.1.1: a malformed request is a stream error
-            self._reset(number, _CODES.PROTOCOL_ERROR)
+            self._connection.reset(number, _CODES.PROTOCOL_ERROR)
+            return None
+        is_tunnel = head.startswith(b"CONNECT ")
+        body_bytes = None if is_tunnel else body_bytes_of(fields)
+        if body_bytes and event.stream_ended is not None:
+            self._connection.reset(number, _CODES.PROTOCOL_ERROR)
             return None
         is_bodiless = (":method", "HEAD") in fields
-        self._streams[number] = Http2Exchange(is_tunnel=head.startswith(b"CONNECT "), is_bodiless=is_bodiless)
+        self._streams[number] = Http2Exchange(
+            missing_bytes=body_bytes, is_tunnel=is_tunnel, is_bodiless=is_bodiless
+        )
         return number, head
 
-    def _refuse_trailers(self, number: int) -> None:
-        stream = self._streams.get(number)
-        if stream is not None and stream.is_tunnel:
-            # RFC 9113 section 8.5: only DATA may come there, and this is no clean end
-            stream.is_lost = True
-            self._reset(number, _CODES.PROTOCOL_ERROR)
+    def _is_malformed(self, number: int) -> None:
+        # Counted as well: a client may have us reset what it would take back itself (CVE-2025-8671)
+        self._take_back(self._streams[number])
+        self._connection.reset(number, _CODES.PROTOCOL_ERROR)
+
+    def _check_length(self, number: int) -> None:
+        if self._streams[number].is_of_another_length:
+            self._is_malformed(number)
 
     def _take_data(self, number: int, data: bytes, size: int) -> None:
         stream = self._streams.get(number)
         if stream is not None and not stream.is_lost:
-            stream.received += data
+            stream.take(data)
             # The padding's share of the window is given back at once, the data's when it is read
             size -= len(data)
-        self._acknowledge(number, size)
+            self._check_length(number)
+        self._connection.acknowledge(number, size)
 
     def read(self, number: int, limit_bytes: int) -> bytes | None:
         """Bytes of a stream, b"" at its end, None when more must be received first. Raises: StreamLost."""
@@ -172,7 +167,7 @@ class Http2Server:
         if stream.received:
             data = bytes(stream.received[:limit_bytes])
             del stream.received[: len(data)]
-            self._acknowledge(number, len(data))
+            self._connection.acknowledge(number, len(data))
             return data
         return b"" if stream.has_ended else None
 
@@ -200,7 +195,7 @@ class Http2Server:
                 raise StreamLost("the reply has no HTTP head")
             stream.has_head = not fields[0][1].startswith("1")
             try:
-                self._connection.send_headers(number, fields)
+                self._connection.h2.send_headers(number, fields)
             except h2.exceptions.ProtocolError:
                 raise StreamLost("the stream has ended") from None
         if stream.has_head:
@@ -227,7 +222,7 @@ class Http2Server:
         stream = self._streams.get(number)
         if stream is not None:
             stream.is_lost = stream.is_over = True
-            self._reset(number, _CODES.CONNECT_ERROR)
+            self._connection.reset(number, _CODES.CONNECT_ERROR)
 
     def forget(self, number: int) -> None:
         """Nobody here has to do with this stream any more: if it is not over, it is ended."""
@@ -235,11 +230,11 @@ class Http2Server:
         if stream is None:
             return
         if not stream.is_over:
-            self._reset(number, _CODES.CANCEL)
+            self._connection.reset(number, _CODES.CANCEL)
         elif not stream.has_ended:
             # "You need not go on" (RFC 9113 section 8.1)
-            self._reset(number, _CODES.NO_ERROR)
-        self._acknowledge(number, len(stream.received))
+            self._connection.reset(number, _CODES.NO_ERROR)
+        self._connection.acknowledge(number, len(stream.received))
         del self._streams[number]
 
     def is_unsent(self, number: int) -> bool:
@@ -272,28 +267,9 @@ class Http2Server:
         if stream.is_lost or stream.is_over:
             return
         try:
-            room = self._connection.local_flow_control_window(number)
-            largest = self._connection.max_outbound_frame_size
-            while stream.unsent and room > 0:
-                size = min(room, largest, len(stream.unsent))
-                self._connection.send_data(number, bytes(stream.unsent[:size]))
-                del stream.unsent[:size]
-                room -= size
+            self._connection.send(number, stream.unsent)
             if stream.wants_end and not stream.unsent:
                 stream.is_over = True
-                self._connection.end_stream(number)
+                self._connection.h2.end_stream(number)
         except h2.exceptions.ProtocolError:
             stream.is_lost = True
-
-    def _reset(self, number: int, code: h2.errors.ErrorCodes) -> None:
-        try:
-            self._connection.reset_stream(number, code)
-        except h2.exceptions.ProtocolError:
-            return  # it is over already
-
-    def _acknowledge(self, number: int, size: int) -> None:
-        if size > 0:
-            try:
-                self._connection.acknowledge_received_data(size, number)
-            except (h2.exceptions.ProtocolError, KeyError):
-                return  # the connection is gone; nobody waits for its window

@@ -102,8 +102,10 @@ class ClientRequest:
         return self._connection.gate.has_waiting
 
     def on_lost(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called when the client resets the connection; None takes it back."""
+        """Have `call` called when the client resets the connection, or has done so; None takes it back."""
         self._connection.on_lost = call
+        if call is not None and self.is_lost:
+            call()
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it comes.

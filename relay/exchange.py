@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h11
 
@@ -13,7 +13,7 @@ from relay.fields import forwarded_fields
 from relay.origin import Origin, ReplyBroken
 from relay.outbound import Reached
 from relay.persona_reply import Forwarding
-from relay.refusal import Refusal, too_slow
+from relay.refusal import Refusal, malformed, too_slow
 from relay.refused import Refused
 from relay.reply_head import interim_head, reply_head
 
@@ -88,6 +88,8 @@ class Exchange:
         if isinstance(error, OSError):
             # The origin takes no more, or the client has gone. A reply may still come, and says why
             return
+        if isinstance(error, h11.LocalProtocolError):
+            error = Refused(malformed("the body is not as long as Content-Length says"))
         if error is not None:
             self._upload_error = error
             self._give_up()
@@ -139,8 +141,7 @@ class Exchange:
                 raise _ClientGone
             match event:
                 case h11.InformationalResponse():
-                    # HTTP/1.0 knows no 1xx (RFC 9110 section 15.2)
-                    if self._request.head.is_modern:
+                    if self._request.head.knows_interim:
                         await self._write(interim_head(event, self._via), is_interim=True)
                 case h11.Response():
                     await self._begin_reply(event)
@@ -157,7 +158,8 @@ class Exchange:
     async def _begin_reply(self, event: h11.Response) -> None:
         if self._way.is_absolute and event.status_code == 407:
             # It is ours to answer: the client must not say its own password to a proxy it does not know
-            raise ReplyBroken("proxy_configuration_error", "the next proxy does not take our login")
+            words = "the next proxy does not take our login"
+            raise ReplyBroken("proxy_configuration_error", words, event.status_code)
         can_go_on = self._request.body_is_whole
         head = reply_head(self._request.head, event, self._via, can_go_on=can_go_on, added=self._added)
         self._is_chunked = head.is_chunked
@@ -182,7 +184,7 @@ class Exchange:
             self.done.ended = "client-broke" if self._upload_error is not None else "origin-broke"
             self._request.abort()
         else:
-            raise self._upload_error or Refused(self._refusal(error))
+            raise self._upload_error or Refused(replace(self._refusal(error), next_hop=self._way.parent))
 
     def _refusal(self, error: Exception) -> Refusal:
         if isinstance(error, ReplyBroken):

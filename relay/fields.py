@@ -37,7 +37,7 @@ def forwarded_fields(head: RequestHead, host: str, via: str) -> list[tuple[bytes
         match name.lower():
             case b"host":
                 continue
-            case b"expect" if not head.is_modern:
+            case b"expect" if not head.knows_interim:
                 # RFC 9110 section 10.1.1: ignored in HTTP/1.0, whose clients do not wait and know no 100
                 continue
             case b"content-length":
@@ -60,8 +60,26 @@ def via_field(received_version: str, via: str) -> tuple[bytes, bytes]:
 
 def names_us(head: RequestHead, via: str) -> bool:
     """Whether a Via field already has our name: the request goes in a circle."""
-    entries = [entry.split() for value in head.values(b"via") for entry in value.decode("latin-1").split(",")]
+    values = [_without_comments(value.decode("latin-1")) for value in head.values(b"via")]
+    entries = [entry.split() for value in values for entry in value.split(",")]
     return any(len(words) > 1 and words[1].lower() == via.lower() for words in entries)
+
+
+def _without_comments(value: str) -> str:
+    """Comments may hold commas, quoted pairs and other comments (RFC 9110 section 5.6.5)."""
+    kept, depth, is_quoted = [], 0, False
+    for letter in value:
+        if depth and is_quoted:
+            is_quoted = False
+        elif depth and letter == "\\":
+            is_quoted = True
+        elif letter == "(":
+            depth += 1
+        elif letter == ")" and depth:
+            depth -= 1
+        elif not depth:
+            kept.append(letter)
+    return "".join(kept)
 
 
 def local_reply(head: RequestHead) -> bytes | None:

@@ -15,14 +15,14 @@ from relay.stream import Stream
 
 
 class Http2Door:
-    """Args: new_gate: reads heads. idle_seconds: a connection without a request is closed then."""
+    """Args: new_gate: reads heads. limit_seconds: for each of them, and for a connection without any."""
 
     def __init__(
-        self, answering: Answering, new_gate: Callable[[], RequestGate], idle_seconds: float
+        self, answering: Answering, new_gate: Callable[[], RequestGate], limit_seconds: float
     ) -> None:
         self._answering = answering
         self._new_gate = new_gate
-        self._idle_seconds = idle_seconds
+        self._limit_seconds = limit_seconds
         self._sessions: set[Http2Session] = set()
 
     def end_idle(self) -> None:
@@ -61,10 +61,14 @@ class Http2Door:
         try:
             await session.flush()
             while not session.http.is_over:
+                is_idle = not session.http.open_streams
+                if is_idle and session.http.is_going_away:
+                    break
                 reading = reading or asyncio.create_task(session.receive())
                 changed = asyncio.create_task(session.until_changed())
-                is_idle = not session.http.open_streams
-                limit = self._idle_seconds if is_idle else None
+                limit = session.head_seconds_left(self._limit_seconds)
+                if limit is None and is_idle:
+                    limit = self._limit_seconds
                 await asyncio.wait({reading, changed}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
                 was_woken = changed.done()
                 changed.cancel()
@@ -74,7 +78,9 @@ class Http2Door:
                         requests.add(task)
                         task.add_done_callback(requests.discard)
                     reading = None
-                elif is_idle and (session.http.is_going_away or not was_woken):
+                elif session.head_seconds_left(self._limit_seconds) == 0:
+                    session.http.give_up()
+                elif is_idle and not was_woken:
                     session.http.go_away()
                     break
                 await session.flush()

@@ -9,6 +9,8 @@ from socket import socket
 
 from protocol.http2_server import Http2Server, StreamLost
 from relay.login import Conversation
+from relay.refusal import malformed
+from relay.refused import Refused
 from relay.request_gate import RequestGate
 from relay.stream import CHUNK_BYTES, SharedStream, Stream
 
@@ -26,6 +28,17 @@ class Http2Session:
         self.http = Http2Server()
         self._writing = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._head_began_seconds: float | None = None
+
+    def head_seconds_left(self, limit_seconds: float) -> float | None:
+        """For a head that has begun to come to its end; None while there is none."""
+        if not self.http.is_in_head:
+            self._head_began_seconds = None
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._head_began_seconds is None:
+            self._head_began_seconds = now
+        return max(0.0, self._head_began_seconds + limit_seconds - now)
 
     async def receive(self) -> list[tuple[int, bytes]]:
         """Read once; return the requests that came. Raises: OSError, HeadMalformed."""
@@ -173,6 +186,8 @@ class Http2Request:
         if found is None:
             return
         body_bytes = found.body_bytes
+        if found.line.method == "TRACE" and not self._session.http.has_ended(self._number):
+            raise Refused(malformed("TRACE has no content"))
         if found.line.method != "CONNECT":
             self._may_have_body = True
             if not found.values(b"content-length") and not self._session.http.has_ended(self._number):

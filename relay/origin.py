@@ -12,6 +12,7 @@ import h11
 from relay.message_body import ChunkedBody, EndlessBody, SizedBody
 from relay.refusal import Refusal
 from relay.refused import Refused
+from relay.request_head import MAX_BODY_BYTES
 from relay.stream import Stream
 
 MAX_HEAD_BYTES = 131_072
@@ -24,14 +25,15 @@ _SPACE_BEFORE_COLON = re.compile(rb"(?m)^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
 _FORBIDDEN = re.compile(rb"[\x00\x0b\x0c]|\r(?!\n)")
 _STATUS_START = b"HTTP/1."
 _BODILESS = (204, 304)
+_MAX_DIGITS = len(str(MAX_BODY_BYTES))
 
 
 class ReplyBroken(Exception):
     """The origin's reply cannot be used; `refusal` is what the client is told, if it can still be told."""
 
-    def __init__(self, error: str, words: str) -> None:
+    def __init__(self, error: str, words: str, status: int | None = None) -> None:
         super().__init__(words)
-        self.refusal = Refusal(502, error, words)
+        self.refusal = Refusal(502, error, words, received_status=status)
 
 
 class Origin:
@@ -87,7 +89,11 @@ class Origin:
         if b"transfer-encoding" in fields:
             return ChunkedBody(may_be_padded=True)
         length = fields.get(b"content-length")
-        return EndlessBody() if length is None else SizedBody(int(length))
+        if length is None:
+            return EndlessBody()
+        if len(length) > _MAX_DIGITS or int(length) > MAX_BODY_BYTES:
+            raise ReplyBroken("http_response_body_size", "the origin's Content-Length is beyond all bounds")
+        return SizedBody(int(length))
 
     def _next_of(self, body: SizedBody | ChunkedBody | EndlessBody) -> h11.Event | None:
         try:

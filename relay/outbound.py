@@ -46,11 +46,16 @@ class Asker:
 
 @dataclass
 class Reached:
-    """An open way for a request: `is_absolute` when a parent expects the whole URI, with `fields`."""
+    """An open way for a request: `is_absolute` when a `parent` expects the whole URI, with `fields`."""
 
     stream: Stream
-    is_absolute: bool = False
+    parent: str = ""
     fields: Sequence[tuple[bytes, bytes]] = field(default=())
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether the request line is to have the whole URI (RFC 9112 section 3.2.2)."""
+        return bool(self.parent)
 
     def fileno_socket(self) -> socket.socket:
         """The socket underneath."""
@@ -104,7 +109,7 @@ class Outbound:
         if last.user is not None:
             words = Basic(last.user, last.password or "", charset=last.login.charset).step([])
             fields.append((b"Proxy-Authorization", str(words).encode("latin-1")))
-        return Reached(stream, True, fields)
+        return Reached(stream, parent.name, fields)
 
     def _check_literal(self, target: Endpoint, refuses_at: RefusesAt | None) -> None:
         """An address is judged here; a name goes to the parent as it is. Raises: Refused."""

@@ -58,11 +58,16 @@ class RequestHead:
 
     @property
     def is_modern(self) -> bool:
-        """HTTP/1.1 or a later 1.x: it understands 1xx, chunked and persistent connections.
+        """HTTP/1.1 or a later 1.x: it understands chunked and persistent connections.
 
         HTTP/2 has no chunks, and each of its streams carries one request only.
         """
         return (1, 1) <= self.line.version < (2, 0)
+
+    @property
+    def knows_interim(self) -> bool:
+        """Whether its client understands 1xx, which HTTP/1.0 does not (RFC 9110 section 15.2)."""
+        return self.line.version >= (1, 1)
 
     @property
     def keeps_alive(self) -> bool:

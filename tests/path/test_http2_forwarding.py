@@ -10,7 +10,16 @@ import pytest
 
 from relay.listener import Listener
 from relay.tls_listen import TlsListen
-from tests.path.proxied import SOON_SECONDS, Proxied, Target, fields_of, read_exactly, read_head, reset
+from tests.path.proxied import (
+    SOON_SECONDS,
+    Proxied,
+    Target,
+    fields_of,
+    read_all,
+    read_exactly,
+    read_head,
+    reset,
+)
 from tests.path.real import Tool
 from tests.path.test_http2_listener import LOOPBACK, STREAMS, Client, client_of, nghttpx
 
@@ -106,6 +115,56 @@ def test_a_body(over_http2: Proxied, ca: Path, is_sized: bool) -> None:
             assert "201" == client.status(number)
             assert b"ok" == body_of(client, number)
     assert len(body) == over_http2.entry()["bytes_up"]
+
+
+def test_interim_replies_and_an_expectation(over_http2: Proxied, ca: Path) -> None:
+    """1xx reach a client that knows them (RFC 9110 section 15.2), and Expect the origin (section 10.1.1)."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        fields = (("expect", "100-continue"), ("content-length", "4"))
+        number = client.ask(*uri("PUT", target.authority), *fields)
+        with target.accept() as far:
+            assert ["100-continue"] == fields_of(read_head(far))["expect"]
+            for status in ("100 Continue", "103 Early Hints"):
+                far.sendall(f"HTTP/1.1 {status}\r\nLink: <a>\r\n\r\n".encode())
+                interim = client.wait(h2.events.InformationalResponseReceived, number)
+                assert status[:3] == dict(interim.headers)[":status"]
+            client.http.send_data(number, b"body", end_stream=True)
+            client.flush()
+            assert b"body" == read_exactly(far, 4)
+            far.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            assert "204" == client.status(number)
+
+
+@pytest.mark.parametrize("length", [(), (("content-length", "5"),)])
+def test_trace_with_content(over_http2: Proxied, ca: Path, length: tuple[tuple[str, str], ...]) -> None:
+    """RFC 9110 section 9.3.8: it has none; nobody is asked."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        number = client.ask(*uri("TRACE", target.authority), *length)
+        assert "400" == client.status(number)
+        assert not target.was_called()
+
+
+@pytest.mark.parametrize("sent", [b"", b"hell", b"hello!"])
+def test_a_body_of_another_length(over_http2: Proxied, ca: Path, sent: bytes) -> None:
+    """RFC 9113 section 8.1.1: an error of the stream; the origin has got no whole request, the log a line."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        client.http.config.validate_outbound_headers = False
+        number = client.http.get_next_available_stream_id()
+        client.http.send_headers(
+            number, [*uri("PUT", target.authority), ("content-length", "5")], end_stream=not sent
+        )
+        if sent:
+            client.http.streams[number]._expected_content_length = None
+            client.http.send_data(number, sent, end_stream=True)
+        client.flush()
+        assert 1 == client.wait(h2.events.StreamReset, number).error_code
+        if not sent:
+            assert not target.was_called()
+            return
+        assert "client-reset" == over_http2.entry()["ended"]
+        if target.was_called():
+            with target.accept() as far:
+                assert b"hello" not in read_all(far)[0]
 
 
 def test_many_at_once(over_http2: Proxied, ca: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import subprocess
@@ -333,3 +334,38 @@ def test_silence_behind_h2(ca: Path) -> None:
         assert "nothing behind its TLS handshake" in proxied.entry()["words"]
         agreed_on_h2(proxied, ca).close()
         assert (0, 0, 0) == proxied.settled()
+
+
+def test_a_head_that_takes_too_long(ca: Path) -> None:
+    """However often something of it comes, and whatever else is open in the connection."""
+    with Proxied(listen=(), listeners=(listener(ca),), head_timeout_seconds=0.2) as proxied:
+        with Target() as target, client_of(proxied, ca) as client:
+            number = client.connect(target.authority)
+            assert "200" == client.status(number)
+            with target.accept() as far:
+                late = client.http.get_next_available_stream_id()
+                client.sock.sendall(b"\0\0\1\1\0" + late.to_bytes(4) + b"\x83")
+                with contextlib.suppress(OSError):
+                    while not select.select([client.sock], [], [], 0.05)[0]:
+                        # Nothing that any header field could end with
+                        client.sock.sendall(b"\0\0\0\x09\0" + late.to_bytes(4))
+                assert 11 == client.wait(h2.events.ConnectionTerminated).error_code
+                assert (b"", "RST") == read_all(far)
+        assert (0, 0, 0) == proxied.settled()
+
+
+def test_a_client_that_goes_away(over_http2: Proxied, ca: Path) -> None:
+    """GOAWAY ends nothing that is open (RFC 9113 section 6.8); the connection ends with the last stream."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        number = client.connect(target.authority)
+        assert "200" == client.status(number)
+        with target.accept() as far:
+            client.sock.sendall(b"\0\0\x08\x07\0" + bytes(4) + bytes(8))
+            assert 0 == client.wait(h2.events.ConnectionTerminated).error_code
+            far.sendall(b"late")
+            # h2 itself hears no more after GOAWAY
+            assert any(b"late" in client.sock.recv(65_536) for _ in range(10))
+            reset(far)
+        while client.sock.recv(65_536):
+            pass
+    assert (0, 0, 0) == over_http2.settled()

@@ -139,6 +139,8 @@ def test_a_request_goes_to_the_parent_whole() -> None:
                 reply = read_all(near)[0]
                 assert 502 == status_of(reply)
                 assert "proxy-authenticate" not in fields_of(reply)
+                told = fields_of(reply)["proxy-status"][0]
+                assert f'next-hop="http://{parent.authority}"; received-status=407' in told
 
 
 def test_the_first_row_that_fits_decides(tmp_path: Path) -> None:

@@ -3,17 +3,22 @@
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import pytest
 
 from protocol.errors import HeadMalformed
-from protocol.http2_server import MAX_RESETS, MAX_STREAMS, WINDOW_BYTES, Http2Server, StreamLost
+from protocol.http2_connection import MAX_STREAMS, WINDOW_BYTES
+from protocol.http2_server import MAX_RESETS, Http2Server, StreamLost
 
 
 class Pair:
     """A client and the proxy's side, without a network."""
 
     def __init__(self) -> None:
-        settings = h2.config.H2Configuration(header_encoding="latin-1", validate_outbound_headers=False)
+        # Headers are sent as they are, right or wrong
+        settings = h2.config.H2Configuration(
+            header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False
+        )
         self.client = h2.connection.H2Connection(settings)
         self.client.initiate_connection()
         self.server = Http2Server()
@@ -104,6 +109,9 @@ def test_memory_is_bounded() -> None:
     assert not pair.server.is_unsent(number)
 
 
+POST = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -113,22 +121,173 @@ def test_memory_is_bounded() -> None:
         [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "http://b/")],
         [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "*")],
         [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "a")],
+        [*POST, ("X-Upper", "1")],
+        [*POST, ("connection", "close")],
+        [*POST, ("transfer-encoding", "chunked")],
+        [*POST, ("te", "gzip")],
+        [*POST, ("x", " 1")],
+        [*POST, ("x", "1\t")],
+        [*POST, ("x", "1\r\ny: 2")],
+        [*POST, ("x y", "1")],
+        [*POST, ("", "1")],
+        [*POST, ("host", "b")],
+        [*POST, ("x", "1"), (":path", "/")],
+        [*POST, (":path", "/")],
+        [*POST, (":other", "/")],
+        [("x", "1"), *POST],
     ],
 )
-def test_a_malformed_request_is_an_error(fields: list[tuple[str, str]]) -> None:
-    """RFC 9113 section 8.5: CONNECT has :method and :authority, and nothing else; nobody is asked.
+def test_a_malformed_request_is_an_error_of_its_stream(fields: list[tuple[str, str]]) -> None:
+    """RFC 9113 sections 8.1.1 to 8.3: nobody is asked, and another tunnel in the connection goes on.
 
-    Nor by a :path that is none (section 8.3.1): as a whole URI it would be a request to forward.
+    CONNECT has :method and :authority, and nothing else (section 8.5). A :path that is none (section 8.3.1)
+    would be, as a whole URI, a request to forward.
     """
     pair = Pair()
-    pair.ask(*fields)
-    try:
-        events = pair.exchange()
-    except HeadMalformed:
-        events = pair.client.receive_data(pair.server.data_to_send())
+    other = open_tunnel(pair)
+    number = pair.ask(*fields)
+    events = pair.exchange()
+    assert [other] == [stream for stream, _ in pair.asked]
+    assert [(number, 1)] == [(event.stream_id, event.error_code) for event in resets(events)]
+    still_works(pair, other)
+
+
+def test_te_may_name_trailers() -> None:
+    """The one thing that it may (RFC 9113 section 8.2.2)."""
+    pair = Pair()
+    pair.ask(*POST, ("te", "trailers"))
+    pair.exchange()
+    assert 1 == len(pair.asked)
+
+
+def open_tunnel(pair: Pair) -> int:
+    number = pair.connect()
+    pair.exchange()
+    pair.server.write(number, b"HTTP/1.1 200 OK\r\n\r\n")
+    pair.exchange()
+    return number
+
+
+def still_works(pair: Pair, number: int) -> None:
+    pair.client.send_data(number, b"up")
+    pair.exchange()
+    assert b"up" == pair.server.read(number, 10)
+    pair.server.write(number, b"down")
+    assert b"down" in [event.data for event in pair.exchange() if isinstance(event, h2.events.DataReceived)]
+    assert not pair.server.is_over
+
+
+def resets(events: list[h2.events.Event]) -> list[h2.events.StreamReset]:
+    return [event for event in events if isinstance(event, h2.events.StreamReset)]
+
+
+@pytest.mark.parametrize(
+    ("length", "pieces", "is_whole"),
+    [
+        ("5", [], False),
+        ("5", [b"hell"], False),
+        ("5", [b"hello", b"!"], False),
+        ("5", [b"hel", b"lo"], True),
+        ("0", [], True),
+        ("0", [b"x"], False),
+    ],
+)
+def test_a_body_is_as_long_as_it_says(length: str, pieces: list[bytes], is_whole: bool) -> None:
+    """RFC 9113 section 8.1.1: else the stream is in error, and nobody takes what came for the whole."""
+    pair = Pair()
+    other = open_tunnel(pair)
+    pair.asked.clear()
+    number = pair.client.get_next_available_stream_id()
+    pair.client.send_headers(number, [*POST, ("content-length", length)], end_stream=not pieces)
+    # h2 as a client would not say more, or less, either
+    pair.client.streams[number]._expected_content_length = None
+    for at, piece in enumerate(pieces, 1):
+        pair.client.send_data(number, piece, end_stream=at == len(pieces))
+    errors = [(event.stream_id, event.error_code) for event in resets(pair.exchange())]
+    assert ([] if is_whole else [(number, 1)]) == errors
+    if is_whole:
+        assert b"".join(pieces) == b"".join(iter(lambda: pair.server.read(number, 100), b""))
+    else:
+        assert pair.server.is_lost(number)
+        assert bool(pieces) == bool(pair.asked)
+    still_works(pair, other)
+
+
+def test_a_window_of_nothing_is_an_error_of_its_stream() -> None:
+    """RFC 9113 section 6.9."""
+    pair = Pair()
+    other, number = open_tunnel(pair), open_tunnel(pair)
+    pair.server.receive_data(b"\0\0\4\x08\0" + number.to_bytes(4) + bytes(4))
+    assert [(number, 1)] == [(event.stream_id, event.error_code) for event in resets(pair.exchange())]
+    assert pair.server.is_lost(number)
+    still_works(pair, other)
+
+
+def test_an_idle_stream_cannot_be_reset() -> None:
+    """RFC 9113 section 6.4: an error of the connection."""
+    pair = Pair()
+    with pytest.raises(HeadMalformed, match="idle"):
+        pair.server.receive_data(b"\0\0\4\x03\0" + (99).to_bytes(4) + bytes(4))
+    assert pair.server.is_over
+
+
+def test_a_stream_too_many_is_refused_alone() -> None:
+    """RFC 9113 section 5.1.2: REFUSED_STREAM, so that it can be asked again; the others go on."""
+    pair = Pair()
+    numbers = [open_tunnel(pair) for _ in range(MAX_STREAMS)]
+    pair.asked.clear()
+    # The client's h2 keeps to the limit that it was told
+    pair.client.remote_settings = h2.settings.Settings(client=False, initial_values={3: 1000})
+    late = pair.connect()
+    assert [(late, 7)] == [(event.stream_id, event.error_code) for event in resets(pair.exchange())]
     assert [] == pair.asked
-    errors = [event.error_code for event in events if hasattr(event, "error_code")]
-    assert [1] == errors
+    for number in (numbers[0], numbers[-1]):
+        still_works(pair, number)
+    pair.client.end_stream(numbers[0])
+    pair.exchange()
+    pair.server.end(numbers[0])
+    pair.server.forget(numbers[0])
+    pair.exchange()
+    pair.connect()
+    pair.exchange()
+    assert 1 == len(pair.asked)
+
+
+def test_a_client_that_goes_away_has_its_answers() -> None:
+    """GOAWAY without an error is about new streams (RFC 9113 section 6.8); we say it as well."""
+    pair = Pair()
+    number = open_tunnel(pair)
+    pair.server.receive_data(b"\0\0\x08\x07\0" + bytes(4) + bytes(8))
+    assert pair.server.is_going_away
+    pair.server.write(number, b"late")
+    sent = pair.server.data_to_send()
+    assert b"late" in sent
+    assert b"\0\0\x08\x07\0\0\0\0\0" + number.to_bytes(4) + bytes(4) in sent
+    pair.client.send_data(number, b"up")
+    pair.server.receive_data(pair.client.data_to_send())
+    assert b"up" == pair.server.read(number, 10)
+
+
+def test_a_client_that_goes_away_with_an_error_is_gone() -> None:
+    """It will not hear anything any more."""
+    pair = Pair()
+    number = open_tunnel(pair)
+    pair.server.receive_data(b"\0\0\x08\x07\0" + bytes(4) + bytes(7) + b"\1")
+    assert pair.server.is_over
+    assert pair.server.is_lost(number)
+
+
+def test_what_we_are_made_to_reset_is_counted() -> None:
+    """As what the client takes back itself (CVE-2025-8671)."""
+    pair = Pair()
+    for _ in range(MAX_RESETS + 1):
+        number = pair.connect()
+        pair.exchange()
+        pair.server.receive_data(b"\0\0\4\x08\0" + number.to_bytes(4) + bytes(4))
+        pair.server.forget(number)
+        events = pair.exchange()
+    assert [11] == [event.error_code for event in events if isinstance(event, h2.events.ConnectionTerminated)]
+    assert pair.server.is_over
 
 
 @pytest.mark.parametrize("reply", [b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", b"x" * 70_000])
