@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from protocol.errors import PeerWireError
+from protocol.errors import InflateTooLarge, PeerWireError
 from protocol.framing import MAX_FRAME_BYTES, FrameDecoder
 from protocol.packet import Packet
 from protocol.sealing import (
@@ -11,12 +11,17 @@ from protocol.sealing import (
     Direction,
     Key,
     is_ping,
+    opened,
     seal,
     seal_ping,
-    unseal,
+    unpacked,
 )
 
 _PING: Final = Packet.ping()  # a value, so one serves every ping received
+
+
+class PacketLarge(Exception):
+    """The next packet is larger than was asked for. Nothing is lost: it is still the next one."""
 
 
 class PacketConnection:
@@ -43,6 +48,7 @@ class PacketConnection:
         "_frames",
         "_inflated_limit_bytes",
         "_key",
+        "_opened",
         "_peer_direction",
         "bytes_received",
         "packets_received",
@@ -62,6 +68,8 @@ class PacketConnection:
         self._frames = FrameDecoder(frame_limit_bytes)
         self._inflated_limit_bytes = inflated_limit_bytes
         self._error: PeerWireError | None = None
+        # The next packet, out of its frame, still packed
+        self._opened: bytes | None = None
         self.packets_sent = 0
         self.packets_received = 0
         self.bytes_received = 0
@@ -69,7 +77,7 @@ class PacketConnection:
     @property
     def unread_bytes(self) -> int:
         """How many bytes have come that no packet has been read from yet."""
-        return self._frames.unread_bytes
+        return self._frames.unread_bytes + len(self._opened or b"")
 
     @property
     def next_frame_bytes(self) -> int:
@@ -93,7 +101,8 @@ class PacketConnection:
 
         Most of what a server gets is that. None: nothing has changed; `receive_data` takes the same bytes.
         """
-        is_one = len(data) == PING_BYTES and self._error is None and self._frames.is_whole(data)
+        is_next = self._error is None and self._opened is None and self._frames.is_whole(data)
+        is_one = len(data) == PING_BYTES and is_next
         if not is_one or not is_ping(self._key, data, self._peer_direction, self.packets_received):
             return None
         self.packets_received += 1
@@ -111,28 +120,38 @@ class PacketConnection:
         self._frames.receive_data(data)
         self.bytes_received += len(data)
 
-    def next_packet(self) -> Packet | None:
+    def next_packet(self, at_most_bytes: int | None = None) -> Packet | None:
         """Return the next packet, or None until more bytes arrive (or the stream has ended cleanly).
 
+        Args: at_most_bytes: of plaintext; None is the limit for all. A frame of 16 KiB can hold 16 MiB.
         Raises:
+            PacketLarge when it is larger; the next call may allow more.
             FrameTooLarge, SealBroken, InflateTooLarge, BodyMalformed; StreamTruncated after `receive_eof`.
             Every later call raises the same error: nothing behind it can be read.
         """
         self._check()
+        limit_bytes = self._inflated_limit_bytes
+        if at_most_bytes is not None:
+            limit_bytes = min(limit_bytes, at_most_bytes)
         try:
-            frame = self._frames.next_frame()
-            if frame is None:
-                return None
-            body = unseal(
-                self._key,
-                frame,
-                direction=self._peer_direction,
-                number=self.packets_received,
-                inflated_limit_bytes=self._inflated_limit_bytes,
-            )
+            packed = self._opened
+            if packed is None:
+                frame = self._frames.next_frame()
+                if frame is None:
+                    return None
+                number = self.packets_received
+                packed = opened(self._key, frame, direction=self._peer_direction, number=number)
+            try:
+                body = unpacked(packed, limit_bytes)
+            except InflateTooLarge:
+                if limit_bytes == self._inflated_limit_bytes:
+                    raise
+                self._opened = packed
+                raise PacketLarge from None
         except PeerWireError as error:
             self._error = error
             raise
+        self._opened = None
         self.packets_received += 1
         return Packet(body) if body else _PING
 

@@ -126,12 +126,31 @@ def unseal(
         direction: who sent it.
         number: its number on this connection in this direction, from 0.
         inflated_limit_bytes: largest plaintext accepted.
+    Raises: what `opened` and `unpacked` raise.
+    """
+    packed = opened(key, frame, direction=direction, number=number)
+    return unpacked(packed, inflated_limit_bytes)
+
+
+def unpacked(packed: bytes, inflated_limit_bytes: int) -> bytes:
+    """Return the plaintext that `packed` holds.
+
+    Raises:
+        InflateTooLarge: over `inflated_limit_bytes`; no more than that is inflated.
+        BodyMalformed: not exactly one gzip member.
+        LocalWireError: the limit is out of range.
+    """
+    return b"" if packed == EMPTY_GZIP else inflate(packed, inflated_limit_bytes)
+
+
+def opened(key: Key, frame: bytes, *, direction: Direction, number: int) -> bytes:
+    """Open `frame`, the bytes after the length, and return what it seals: the plaintext, packed.
+
+    Args: as of `unseal`.
     Raises:
         SealBroken: changed, lost, repeated, out of order, reflected, another key, or too short to be sealed.
         FrameTooLarge: over what CCM can carry.
-        InflateTooLarge: over `inflated_limit_bytes`; no more than that is inflated.
-        BodyMalformed: not exactly one gzip member.
-        LocalWireError: the number or limit is out of range.
+        LocalWireError: the number is out of range.
     """
     length_bytes = len(frame)
     if length_bytes > MAX_FRAME_BYTES:
@@ -143,13 +162,12 @@ def unseal(
         )
     associated = _associated(length_bytes, direction, number)
     try:
-        packed = key.cipher.decrypt(frame[:SEAL_NONCE_BYTES], frame[SEAL_NONCE_BYTES:], associated)
+        return key.cipher.decrypt(frame[:SEAL_NONCE_BYTES], frame[SEAL_NONCE_BYTES:], associated)
     except InvalidTag:
         raise SealBroken(
             f"packet {number} of the {direction.name.lower()}, {length_bytes} bytes, does not open:"
             " changed, lost, repeated or reordered on the way, or sealed with another key"
         ) from None
-    return b"" if packed == EMPTY_GZIP else inflate(packed, inflated_limit_bytes)
 
 
 def seal_ping(key: Key, direction: Direction, number: int) -> bytes:

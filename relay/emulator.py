@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
+from protocol.connection import PacketConnection
 from protocol.framing import MAX_FRAME_BYTES
-from protocol.sealing import MAX_INFLATED_BYTES, Key
+from protocol.sealing import MAX_INFLATED_BYTES, Direction, Key
 from relay.dial import reset_socket
 from relay.journal import Ended, Journal, Record
 from relay.listening import accept_each, bound_endpoint, listen_on
@@ -50,8 +51,8 @@ class EmulatedServer:
     ) -> None:
         self.key = key or Key.public()
         self.idle_timeout_seconds = idle_timeout_seconds
-        self.frame_limit_bytes = frame_limit_bytes
-        self.inflated_limit_bytes = inflated_limit_bytes
+        self._frame_limit_bytes = frame_limit_bytes
+        self._inflated_limit_bytes = inflated_limit_bytes
         self.journal = Journal()
         self.refused_connections = 0
         self.conversations: set[Conversation] = set()
@@ -62,6 +63,7 @@ class EmulatedServer:
         self._on_end = on_end
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
+        self._arriving: set[asyncio.Task[None]] = set()
         self._all_ended = asyncio.Event()
         self.large_packets = asyncio.Semaphore(os.cpu_count() or 1)
 
@@ -86,6 +88,7 @@ class EmulatedServer:
             task.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
         self._accepting.clear()
+        await asyncio.gather(*self._arriving)
         for sock in self._listeners:
             sock.close()
         self._listeners.clear()
@@ -104,6 +107,12 @@ class EmulatedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def new_connection(self) -> PacketConnection:
+        """The packets of one connection."""
+        return PacketConnection(
+            Direction.SERVER, self.key, self._frame_limit_bytes, self._inflated_limit_bytes
+        )
 
     def weighed(self, more_bytes: int) -> None:
         """A conversation holds so much more, or less, than when it was last weighed."""
@@ -135,12 +144,18 @@ class EmulatedServer:
             return
         conversation = Conversation(self, record)
         self.conversations.add(conversation)
+        # A task of its own, which nobody cancels: uvloop would never tell the conversation of its end
+        task = asyncio.create_task(self._connect(conversation, record, sock))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+
+    async def _connect(self, conversation: Conversation, record: Record, sock: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: conversation, sock)
-        finally:
-            if not conversation.is_connected:
-                # Stopped meanwhile, before the loop had told the conversation: it never will
-                self.ended(conversation, record, Ended.SERVER_STOPPED)
+        except OSError as error:
+            record.detail = str(error)
+            sock.close()
+            self.ended(conversation, record, Ended.CLIENT_RESET)
 
     def _close_record(self, record: Record, how: Ended) -> None:
         self.journal.close(record, how)

@@ -109,13 +109,20 @@ async def accept_each(listener: socket.socket, greet: Callable[[socket.socket], 
         try:
             sock, _ = listener.accept()
         except BlockingIOError:
-            await _somebody_comes(listener)
+            sock = None
         except OSError:
             # Out of descriptors: the connection waits in the queue until some are free again
             await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
-        else:
+            continue
+        if sock is not None:
             sock.setblocking(False)
             await greet(sock)
+            continue
+        try:
+            await _somebody_comes(listener)
+        except OSError:
+            # All watches of this user are taken (epoll_ctl(2))
+            await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
 
 
 async def _somebody_comes(listener: socket.socket) -> None:

@@ -18,6 +18,9 @@ from relay.journal import Journal, Record
 LARGE_BYTES: Final = 16 * 1024
 """From here on, packing or opening takes longer than starting a thread (benchmarks: codec, large packets)."""
 
+QUICK_BYTES: Final = 65_536
+"""Of plaintext: what is opened at once; a frame below LARGE_BYTES may hold a thousand times as much."""
+
 # A journal answer must fit one packet; a nonce is one session, but its client may have reconnected often.
 MAX_JOURNAL_RECORDS = 100
 

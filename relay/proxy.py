@@ -39,7 +39,7 @@ PROXY_PORT = 3128
 # How often a stop with grace looks whether the last tunnel has ended.
 DRAIN_LOOK_SECONDS = 0.05
 # The request of who came last is on its way, over the sea and back; later, silent connections are idle ones.
-LAST_WORDS_SECONDS = 0.5
+LAST_WORDS_SECONDS = 1.0
 
 
 class ConnectProxy:

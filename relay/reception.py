@@ -86,7 +86,9 @@ class Reception:
                 await self._greet(one, sock)
 
     def end_idle(self) -> None:
-        """Have HTTP/2 connections end when their last stream has."""
+        """Close what has not come to a request yet, and have HTTP/2 end when its last stream has."""
+        for task in self._arriving:
+            task.cancel()
         if self._http2 is not None:
             self._http2.end_idle()
 

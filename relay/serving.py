@@ -4,35 +4,23 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from protocol.connection import PacketConnection
-from protocol.errors import (
-    BodyMalformed,
-    FrameTooLarge,
-    InflateTooLarge,
-    LocalWireError,
-    PeerWireError,
-    SealBroken,
-    StreamTruncated,
-)
+from protocol.connection import PacketLarge
+from protocol.errors import BodyMalformed, LocalWireError, PeerWireError
 from protocol.packet import CloseHow, Operation, Packet, read_close, read_hold
-from protocol.sealing import Direction
 from relay.asides import run_aside
 from relay.dial import reset_when_closed
 from relay.journal import Ended, Record
-from relay.operations import LARGE_BYTES, is_large, payload_reply, record_reply
+from relay.operations import LARGE_BYTES, QUICK_BYTES, is_large, payload_reply, record_reply
+from relay.packet_answers import ENDED_BY, open_and_answer, sealed
 
 if TYPE_CHECKING:
     from relay.emulator import EmulatedServer
 
-_ENDED_BY = {
-    FrameTooLarge: Ended.FRAME_TOO_LARGE,
-    SealBroken: Ended.SEAL_BROKEN,
-    StreamTruncated: Ended.STREAM_TRUNCATED,
-    InflateTooLarge: Ended.INFLATE_TOO_LARGE,
-    BodyMalformed: Ended.BODY_MALFORMED,
-}
+# One connection's share of the event loop before others have their turn.
+TURN_SECONDS = 0.005
 # Read behind a packet whose answer is held: requests, but not their payloads.
 READ_AHEAD_BYTES = 65_536
 
@@ -46,7 +34,7 @@ class Conversation(asyncio.Protocol):
     def __init__(self, server: "EmulatedServer", record: Record) -> None:
         self._server = server
         self._record = record
-        self._connection = self._new_connection()
+        self._connection = server.new_connection()
         self._how: Ended | None = None
         self._held: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
@@ -77,12 +65,6 @@ class Conversation(asyncio.Protocol):
         self.held_bytes = 0
         self._server.ended(self, self._record, how)
 
-    def _new_connection(self) -> PacketConnection:
-        server = self._server
-        return PacketConnection(
-            Direction.SERVER, server.key, server.frame_limit_bytes, server.inflated_limit_bytes
-        )
-
     def stop(self) -> None:
         """End at once: the server stops. What the kernel has taken still goes out, then a FIN."""
         self._how = self._how or Ended.SERVER_STOPPED
@@ -103,7 +85,7 @@ class Conversation(asyncio.Protocol):
             f"{self._inside_a_frame()}"
         )
         self.held_bytes = 0
-        self._connection = self._new_connection()  # the old one holds what must go
+        self._connection = self._server.new_connection()  # the old one holds what must go
         self._reset(Ended.OUT_OF_MEMORY)
 
     def data_received(self, data: bytes) -> None:
@@ -138,22 +120,42 @@ class Conversation(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Answer what has come, until something makes us wait."""
+        if self._transport.is_closing():
+            return
+        until = time.monotonic() + TURN_SECONDS
         try:
-            while self._may_answer():
-                if self._connection.next_frame_bytes >= LARGE_BYTES:
-                    self._have_done(self._connection.next_packet, self._take)
+            while self._may_answer() and self._answer_next():
+                if time.monotonic() >= until:
+                    # Others have their turn; what is read meanwhile is answered in its order
+                    self._loop.call_soon(self._go_on)
                     break
-                packet = self._connection.next_packet()
-                if packet is None:
-                    if self._input_ended:
-                        self._connection.receive_eof()
-                        self._end(Ended.CLIENT_CLOSED)
-                    break
-                self._take(packet)
         except PeerWireError as error:
             self._refuse(error)
         self._read_if_wanted()
         self._server.weighed(self.weigh())
+
+    def _answer_next(self) -> bool:
+        """Answer one packet; False when there is none, or when a thread does it. Raises: PeerWireError."""
+        try:
+            if self._connection.next_frame_bytes < LARGE_BYTES:
+                packet = self._connection.next_packet(QUICK_BYTES)
+                if packet is not None:
+                    self._take(packet)
+                elif self._input_ended:
+                    self._connection.receive_eof()
+                    self._end(Ended.CLIENT_CLOSED)
+                return packet is not None
+        except PacketLarge:
+            pass
+        self._have_done(partial(open_and_answer, self._connection), self._take_opened)
+        return False
+
+    def _take_opened(self, found: Packet | bytes | None) -> None:
+        if isinstance(found, bytes):
+            self._received(self._record)
+            self._send(found)
+        elif found is not None:
+            self._take(found)
 
     def _may_answer(self) -> bool:
         is_waiting = self._held is not None or self._work is not None or not self._is_writable
@@ -187,18 +189,18 @@ class Conversation(asyncio.Protocol):
             return
         try:
             if is_large(packet):
-                self._have_done(lambda: self._sealed(payload_reply(packet)), self._send)
+                self._have_done(lambda: sealed(self._connection, payload_reply(packet)), self._send)
                 return
             reply = self._carry_out(packet)
         except (BodyMalformed, LocalWireError) as error:
             # The packet opened, so the stream is whole: say what is wrong and go on
             reply = Packet.error(str(error))
         if reply is not None:
-            self._send(self._sealed(reply))
+            self._send(sealed(self._connection, reply))
 
     def _refuse(self, error: PeerWireError) -> None:
         self._record.detail = str(error)
-        self._end(_ENDED_BY[type(error)])
+        self._end(ENDED_BY[type(error)])
 
     def _have_done(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Have a thread do `work`; until `then` has its result nothing is read or answered here."""
@@ -210,8 +212,8 @@ class Conversation(asyncio.Protocol):
             except PeerWireError as error:
                 self._refuse(error)
                 return
-            except OSError as error:
-                self._record.detail = f"no thread for a large packet: {error}"
+            except (OSError, MemoryError) as error:
+                self._record.detail = f"no thread or no memory for a large packet: {error}"
                 self._reset(Ended.OUT_OF_MEMORY)
                 return
             self._work = None
@@ -220,13 +222,6 @@ class Conversation(asyncio.Protocol):
                 self._go_on()
 
         self._work = self._loop.create_task(wait())
-
-    def _sealed(self, packet: Packet) -> bytes:
-        try:
-            return self._connection.send(packet)
-        except LocalWireError as error:
-            # It came to us packed tighter than we can pack it
-            return self._connection.send(Packet.error(str(error)))
 
     def _send(self, wire: bytes) -> None:
         if self._output_ended or self._how is not None:
@@ -251,7 +246,7 @@ class Conversation(asyncio.Protocol):
         def release() -> None:
             self._held = None
             self._last_packet = time.monotonic()
-            self._send(self._sealed(reply))
+            self._send(sealed(self._connection, reply))
             self._go_on()
 
         # Nothing else is answered meanwhile: answers keep their order
@@ -271,7 +266,7 @@ class Conversation(asyncio.Protocol):
         """One lazy timer a connection: only whole packets count, so a dribbling client gains no time."""
         limit = self._server.idle_timeout_seconds
         quiet = time.monotonic() - self._last_packet
-        is_ours = self._held is not None or self._work is not None
+        is_ours = self._how is None and (self._held is not None or self._work is not None)
         if is_ours or quiet < limit:
             self._idle = self._loop.call_later(limit if is_ours else limit - quiet, self._check_idle)
             return

@@ -26,9 +26,9 @@ LAYERS = (
      "refusal", "resetting", "siblings", "stream", "throwaway_ca", "toml_table", "trace", "turned_away"},
     # What may be opened where, what carries bytes, and what a walk along a route asks for.
     {"addresses", "catalogue_page", "faults", "given", "http2_pipe", "http2_stream", "intake", "limits",
-     "lookups", "own_addresses", "packet_stream", "persona_reply", "probe_metrics", "pump", "recorded_stream",
-     "refused", "report", "security_context", "serving", "stdio", "stream_transport", "users", "watching",
-     "young_links"},
+     "lookups", "own_addresses", "packet_answers", "packet_stream", "persona_reply", "probe_metrics", "pump",
+     "recorded_stream", "refused", "report", "security_context", "stdio", "stream_transport", "users",
+     "watching", "young_links"},
     # Logins, routes; faults and personas, which are data.
     {"accepting_context", "client_logins", "fault_rule", "interception", "report_difference", "splice",
      "token_keys"},
@@ -38,7 +38,7 @@ LAYERS = (
     # Open tunnels, with faults or without, and what goes through one; the legs of a walk.
     {"access_ports", "access_request", "authority", "baseline", "credentials", "data_plane", "fault_path",
      "hop_evidence", "listening", "moves", "pac_child", "persona_target", "proxy_source",
-     "reports", "suite_file", "suite_report"},
+     "reports", "serving", "suite_file", "suite_report"},
     {"access_conditions", "connect_tunnel", "emulator", "exporter_file", "greeter", "hop_carrier",
      "hop_dial", "hop_refusal", "hop_socks", "listener", "pac", "regression", "request_head",
      "suite_reports", "toxic_proxy"},

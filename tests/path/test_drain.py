@@ -1,6 +1,7 @@
 """A proxy that drains: who came before the end of its listeners is served, whoever accepts there."""
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from pathlib import Path
@@ -13,7 +14,7 @@ from relay.listener import Listener
 from relay.persona import load
 from relay.route import Endpoint
 from relay.tls_listen import TlsListen
-from tests.path.proxied import SOON_SECONDS, Proxied, Target, connect_head, read_head, status_of
+from tests.path.proxied import SOON_SECONDS, Proxied, Target, connect_head, read_all, read_head, status_of
 
 CLIENTS = 5
 LOOPBACK = Endpoint("127.0.0.1", 0)
@@ -29,12 +30,7 @@ def test_who_has_come_is_served(
     # However busy this machine is
     monkeypatch.setattr(proxy, "LAST_WORDS_SECONDS", SOON_SECONDS)
     ca = tmp_path / "ca.pem"
-    options: dict[str, Any] = {
-        "express lane": {},
-        "HTTP server": {"persona": load("squid-5")},
-        "TLS": {"listen": (), "listeners": (Listener(LOOPBACK, TlsListen(new_ca=str(ca))),)},
-    }[kind]
-    with Target() as target, Proxied(loop, **options) as proxied:
+    with Target() as target, Proxied(loop, **_listening(kind, tmp_path)) as proxied:
         head = connect_head(target.authority)
         said = head if when == "with its request" and kind != "TLS" else b""
 
@@ -62,10 +58,28 @@ def test_who_has_come_is_served(
         proxied.reaches(lambda _: draining.done())
 
 
-def test_the_silent_keep_nobody_waiting(loop: str) -> None:
-    """A connection without a request, and one that has had its answer, are closed; then the drain is over."""
-    with Proxied(loop) as proxied:
-        with proxied.client() as silent, proxied.client(connect_head("127.0.0.1:0")) as answered:
-            assert 400 == status_of(read_head(answered))
-            proxied.run(proxied.proxy.drain(2 * SOON_SECONDS))
-            assert b"" == silent.recv(1)
+@pytest.mark.parametrize("kind", [*KINDS, "PROXY protocol"])
+def test_the_silent_keep_nobody_waiting(loop: str, kind: str, tmp_path: Path) -> None:
+    """A connection that has not come to a request is closed; then the drain is over."""
+    with Proxied(loop, **_listening(kind, tmp_path)) as proxied, proxied.client() as silent:
+        proxied.reaches(lambda running: running.connections == 1)
+        proxied.run(proxied.proxy.drain(2 * SOON_SECONDS))
+        assert read_all(silent)[0] == b""
+
+
+def test_who_has_had_an_answer_keeps_nobody_waiting(loop: str) -> None:
+    """Its connection may be kept by it as long as it likes, were it not for the drain."""
+    with Proxied(loop) as proxied, proxied.client(connect_head("127.0.0.1:0")) as answered:
+        assert 400 == status_of(read_head(answered))
+        proxied.run(proxied.proxy.drain(2 * SOON_SECONDS))
+
+
+def _listening(kind: str, folder: Path) -> dict[str, Any]:
+    behind = Listener(LOOPBACK, proxy_from=(ipaddress.ip_network("127.0.0.0/8"),))
+    options: dict[str, dict[str, Any]] = {
+        "express lane": {},
+        "HTTP server": {"persona": load("squid-5")},
+        "TLS": {"listen": (), "listeners": (Listener(LOOPBACK, TlsListen(new_ca=str(folder / "ca.pem"))),)},
+        "PROXY protocol": {"listen": (), "listeners": (behind,)},
+    }
+    return options[kind]
