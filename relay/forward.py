@@ -162,14 +162,23 @@ class Forwarder:
             return
         self.totals.accepted += 1
         self.totals.open += 1
-        task = asyncio.create_task(self._open_tunnel(sock, route))
+        carried = Carried(_peer_of(sock), time.monotonic(), route)
+        task = asyncio.create_task(self._open_tunnel(sock, carried))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _open_tunnel(self, sock: socket.socket, route: Route) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled() and not carried.ended:
+                # Before its first turn it could not do so itself
+                reset_socket(sock)
+                self._ended(carried, str(TunnelEnd.STOPPED))
+
+        task.add_done_callback(ended)
+
+    async def _open_tunnel(self, sock: socket.socket, carried: Carried) -> None:
+        route = carried.route
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        carried = Carried(_peer_of(sock), time.monotonic(), route)
         try:
             if (refused := self._refused_logins.get(route.hops)) is not None:
                 # The same password again would only help to lock the account

@@ -14,6 +14,7 @@ from relay.proxy import ConnectProxy
 from relay.pump_end import TunnelEnd
 from relay.route import Endpoint, Hop, Route
 from tests.path.ends import FIN, RST, connected, read_to_end
+from tests.path.proxied import LOOPS, SOON_SECONDS, loop_factory, read_all
 
 FREE = (Endpoint("127.0.0.1", 0),)
 PATIENCE_SECONDS = 15.0
@@ -156,3 +157,25 @@ async def test_beyond_the_limit_connections_are_reset(limit: int) -> None:
         finally:
             for near in good:
                 near.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_has_only_just_come_is_reset_at_the_stop(loop: str) -> None:
+    """A connection whose own task never had a turn ends as the others do: RST, told, and counted."""
+    ended: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        route = Route(Endpoint(*target.getsockname()))
+        forwarder = Forwarder(FREE, route, on_end=lambda carried: ended.append(carried.ended))
+
+        async def stop_at_once() -> socket.socket:
+            async with forwarder:
+                endpoint = forwarder.endpoints[0]
+                near = socket.create_connection((endpoint.host, endpoint.port), SOON_SECONDS)
+                while not forwarder.totals.accepted:  # noqa: ASYNC110 - a turn later its task begins
+                    await asyncio.sleep(0)
+            return near
+
+        with asyncio.Runner(loop_factory=loop_factory(loop)) as runner, runner.run(stop_at_once()) as near:
+            assert (b"", RST) == read_all(near)
+    totals = forwarder.totals
+    assert ([str(TunnelEnd.STOPPED)], 1, 0) == (ended, totals.accepted, totals.open)
