@@ -22,14 +22,19 @@ class Refused(Exception):
 
 
 async def linger_close(stream: Stream, reply: bytes) -> None:
-    """Send `reply`, say FIN, read what still comes for a bounded time, close (RFC 9112 section 9.6)."""
+    """Send `reply`, say FIN, read what still comes for a bounded time, close (RFC 9112 section 9.6).
+
+    Without a reply FIN may have been said already.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + LINGER_SECONDS
     left_bytes = LINGER_BYTES
     try:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout_at(end) as limit:
-                await stream.write(reply)
+                if reply:
+                    # Behind a FIN even a write of nothing fails, on some event loops
+                    await stream.write(reply)
                 await stream.half_close()
                 limit.reschedule(min(end, loop.time() + LINGER_IDLE_SECONDS))
                 while left_bytes > 0 and (data := await stream.read()):

@@ -27,6 +27,7 @@ from tests.path.proxied import (
     reset,
     status_of,
     tunnel,
+    wait_until_delivered,
 )
 from tests.path.real import Tool
 
@@ -180,6 +181,23 @@ def test_a_cut_reaches_both_sides_cleanly() -> None:
         near.sendall(BLOCK)
         assert (BLOCK[:1000], "FIN") == read_all(far)
         assert (b"", "FIN") == read_all(near)
+        assert "fault-closed" == proxied.entry()["ended"]
+
+
+def test_who_still_sends_behind_a_cut_is_not_reset(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A RST could destroy what is on its way to it: both sides are read from until they close."""
+    # However busy this machine is
+    monkeypatch.setattr("relay.refused.LINGER_IDLE_SECONDS", SOON_SECONDS)
+    with faulty("limit_data:limit_bytes=1000", loop=loop) as proxied, tunnel(proxied) as (near, far):
+        far.sendall(BLOCK)
+        assert (b"", "FIN") == read_all(far)
+        for side in (near, far, near, far):
+            # Whoever has had a RST for the first can send no second
+            side.sendall(BLOCK)
+            wait_until_delivered(side)
+        assert (BLOCK[:1000], "FIN") == read_all(near)
+        near.close()
+        far.close()
         assert "fault-closed" == proxied.entry()["ended"]
 
 
