@@ -139,7 +139,7 @@ class Answering:
         is_dialled_first = self.persona is not None and not (faults is not None and faults.changes_answer)
         try:
             dial_for = self._dial_for(request, asking, refuses_at, self.outbound.open)
-            client, dial = await take_over(request, target, dial_for, is_dialled_first)
+            client, dial, at_the_end = await take_over(request, target, dial_for, is_dialled_first)
         except BaseException:
             # Refused, gone or cancelled: it never began, so nothing else takes it off the list
             del self.tunnels[tunnel]
@@ -152,7 +152,7 @@ class Answering:
                 self._tunnel_ended(tunnel)
 
         # A task of its own, so that nothing of aiohttp stays alive as long as the tunnel
-        self._begin(tunnel.run(client, dial, self.plane, faults), if_never_run)
+        self._begin(tunnel.run(client, dial, self.plane, faults), if_never_run, at_the_end)
 
     def opening(self, asking: Asking, target: Endpoint) -> Tunnel:
         """Count a tunnel that is being dialled; its own `on_end` ends it."""

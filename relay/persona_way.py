@@ -14,6 +14,24 @@ from relay.stream import Stream
 Dial = Callable[[Endpoint], Awaitable[Stream]]
 
 
+class Dialled:
+    """A target that was reached before anybody asked for it. Called, it gives it away."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream: Stream | None = stream
+
+    async def __call__(self, target: Endpoint) -> Stream:
+        assert self._stream is not None, "given away"
+        stream, self._stream = self._stream, None
+        return stream
+
+    def drop(self) -> None:
+        """Reset it, if nobody ever came for it: it was dialled for nobody."""
+        if self._stream is not None:
+            self._stream.reset()
+            self._stream = None
+
+
 async def keep_after(request: ClientRequest, refusal: Refusal, persona: Persona) -> bool:
     """Refuse as the persona does where its connection goes on after that; False when it does not."""
     is_connect = request.head.line.method == "CONNECT"
@@ -56,26 +74,21 @@ def step_reply(refusal: Refusal, persona: Persona | None, *, with_body: bool) ->
 
 async def take_over(
     request: ClientRequest, target: Endpoint, dial: Dial, is_dialled_first: bool
-) -> tuple[Stream, Dial]:
+) -> tuple[Stream, Dial, Callable[[], None] | None]:
     """Take the client's connection; with `is_dialled_first` a refusal until then may leave it open.
 
-    Returns: the client's connection, and what gives the stream that was dialled.
+    Returns: the client's connection; what gives the stream that was dialled; and what is to be called at the
+             end, because a tunnel that never ran has not asked for it.
     Raises:  Refused, ConnectionResetError when the client has gone.
     """
     if not is_dialled_first:
-        return await request.take_over(), dial
+        return await request.take_over(), dial, None
     try:
-        stream = await dial(target)
+        dialled = Dialled(await dial(target))
     except RelayError as error:
         raise Refused(unreachable(error)) from error
     try:
-        client = await request.take_over()
-    except BaseException:
-        # Cancelled, or the client has gone: the target was dialled for nobody
-        stream.reset()
+        return await request.take_over(), dialled, dialled.drop
+    except BaseException:  # cancelled, or the client has gone
+        dialled.drop()
         raise
-
-    async def dialled(_: Endpoint) -> Stream:
-        return stream
-
-    return client, dialled

@@ -1,5 +1,6 @@
 """Faults and personas together with what a profile brings: logins, rules, limits, reloads."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,28 @@ def test_a_late_refusal_in_the_words_of_the_persona() -> None:
         assert (403, "FIN", ["squid/5.7"]) == (status_of(reply), end, fields_of(reply)["server"])
         assert not target.was_called()
         assert (403, "refused") == ((entry := proxied.entry())["status"], entry["ended"])
+        assert (0, 0, 0) == proxied.settled()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("when", ["before it begins", "as it begins"])
+def test_a_stop_resets_the_target_of_a_tunnel_that_never_runs(loop: str, when: str) -> None:
+    """A persona dials first; whom it has reached by then hears a RST, and from us, not from the collector."""
+    with Target() as target, Proxied(loop, persona=load("squid-5")) as proxied:
+        answering = proxied.proxy._answering
+
+        async def ask_and_stop() -> socket.socket:
+            if when == "before it begins":
+                await answering.aclose()
+                return proxied.client(connect_head(target.authority))
+            near = proxied.client(connect_head(target.authority))
+            while not answering.tasks:  # noqa: ASYNC110 - a turn later the tunnel's task begins
+                await asyncio.sleep(0)
+            await answering.aclose()
+            return near
+
+        with proxied.run(ask_and_stop()) as near, target.accept() as far:
+            assert [(b"", "RST")] * 2 == [read_all(near), read_all(far)]
         assert (0, 0, 0) == proxied.settled()
 
 
