@@ -18,6 +18,7 @@ from relay.request_head import RequestHead
 from relay.route import Endpoint, Route
 from relay.stream import Stream, TlsStream
 from relay.tls import client_context
+from relay.trace import Trace
 from relay.tunnel import open_tunnel
 from relay.upstream import TargetHeader, Upstream, chosen, fits
 
@@ -79,7 +80,7 @@ class Outbound:
         if parent is None:
             stream: Stream = await self.dialler.dial(target, asker.refuses_at)
         else:
-            self._check_literal(target, asker.refuses_at)
+            self._check_literal(target, asker.refuses_at, parent)
             fields = (("Via", asker.via),) if asker.via else ()
             stream = await self._through(parent, Route(target, parent.hops, fields=fields))
         await self._introduce(stream, target, asker, is_direct=parent is None)
@@ -90,7 +91,7 @@ class Outbound:
         parent = self.parent_of(target)
         if parent is None or not parent.forwards:
             return Reached(await self.open(target, asker))
-        self._check_literal(target, asker.refuses_at)
+        self._check_literal(target, asker.refuses_at, parent)
         last = parent.hops[-1]
         stream = await self._through(parent, Route(last.endpoint, parent.hops[:-1]))
         if last.tls:
@@ -111,10 +112,12 @@ class Outbound:
             fields.append((b"Proxy-Authorization", str(words).encode("latin-1")))
         return Reached(stream, parent.name, fields)
 
-    def _check_literal(self, target: Endpoint, refuses_at: RefusesAt | None) -> None:
-        """An address is judged here; a name goes to the parent as it is. Raises: Refused."""
+    def _check_literal(self, target: Endpoint, refuses_at: RefusesAt | None, parent: Upstream) -> None:
+        """An address is judged here; a name goes to the parent as it is. Raises: RelayError, Refused."""
+        trace = Trace(parent.timeout_seconds)
         for address in literal_addresses(target.host, target.port) or ():
-            self.dialler.check(address, target)
+            with trace.step(Stage.CONNECT, str(target)):
+                self.dialler.check(address, target)
             if refuses_at is not None and (refusal := refuses_at(str(address[1][0]))):
                 raise Refused(refusal)
 

@@ -1,11 +1,14 @@
 """Parent proxies: chosen by target, with their own kinds and logins; what a client is told when one fails."""
 
+import errno
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from relay.access import Access
 from relay.client_logins import LoginRules
 from relay.failure import SettingsError
 from relay.outbound import Ways
@@ -104,6 +107,26 @@ def test_a_parent_that_is_not_there(closed_port: Endpoint) -> None:
             words = fields_of(reply)["proxy-status"][0]
             assert f'connection_refused; next-hop="http://{closed_port}"' in words
             assert "geheim" not in reply.decode() + str(proxied.entry())
+
+
+@pytest.mark.parametrize("head", [connect_head, get_head])
+def test_an_address_that_nobody_can_judge(
+    head: Callable[[str], bytes], loop: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While descriptors are used up nobody can tell whose it is: 503 for each method, and no traceback."""
+
+    def used_up(address: object) -> bool:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("relay.dialler.is_own_address", used_up)
+    with Target() as parent:
+        ways = through(f"http://{parent.authority}")
+        with Proxied(loop, ways=ways, access=Access(allow_local=False)) as proxied:
+            with proxied.client(head("203.0.113.1:443")) as near:
+                assert 503 == status_of(read_all(near)[0])
+            assert (503, "refused") == ((entry := proxied.entry())["status"], entry["ended"])
+        assert not parent.was_called()
+    assert [] == caplog.records
 
 
 def test_a_loop_is_found() -> None:
