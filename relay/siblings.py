@@ -29,12 +29,22 @@ def make_pairs(workers: int) -> list[tuple[socket.socket, socket.socket]]:
 
 
 async def answer_siblings(sock: socket.socket, answers: Answers) -> None:
-    """Answer questions until cancelled, or until nobody is there to ask. `sock` is ours to close."""
+    """Answer questions until cancelled, or until nobody is there to ask. `sock` is ours to close.
+
+    A question whose answer fails gets none: whoever asks takes this worker for stuck, until the next one.
+    """
+    loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(sock=sock, limit=MAX_LINE_BYTES)
     try:
         while line := await reader.readline():
-            number, _, word = line.decode("ascii").strip().partition(" ")
-            writer.write(f"{number} {json.dumps(answers(word))}\n".encode())
+            try:
+                number, _, word = line.decode("ascii").strip().partition(" ")
+                answer = f"{number} {json.dumps(answers(word))}\n".encode()
+            except Exception as error:  # noqa: BLE001 - told, not lost; the next question is another one
+                message = "Exception in the answer to another worker"
+                loop.call_exception_handler({"message": message, "exception": error})
+                continue
+            writer.write(answer)
             await writer.drain()
     finally:
         writer.close()

@@ -37,3 +37,28 @@ async def test_a_sibling_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ["in time"] == await siblings.ask("second")
     assert [None] == await siblings.ask("third")
     await siblings.aclose()
+
+
+async def test_an_answer_that_fails_is_told_and_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None for it; the event loop hears why; the next question is answered again."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context.get("exception")))
+    wrong = ValueError("a mistake")
+
+    def answers(word: str) -> object:
+        if word == "mistake":
+            raise wrong
+        return {1} if word == "no JSON" else word
+
+    [(ours, theirs)] = make_pairs(2)
+    task = asyncio.create_task(answer_siblings(theirs, answers))
+    siblings = Siblings([ours])
+    await siblings.start()
+    monkeypatch.setattr("relay.siblings.ANSWER_SECONDS", 0.05)
+    assert [[None], [None]] == [await siblings.ask("mistake"), await siblings.ask("no JSON")]
+    monkeypatch.setattr("relay.siblings.ANSWER_SECONDS", 30.0)
+    assert ["good"] == await siblings.ask("good")
+    assert [ValueError, TypeError] == [type(error) for error in told]
+    assert wrong is told[0]
+    await siblings.aclose()
+    await task
