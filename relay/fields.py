@@ -11,8 +11,10 @@ _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate",
     "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
 }  # fmt: skip
-# All that Connection names goes (RFC 9110 section 7.6.1), but for what frames and routes the message itself.
-_KEPT = {"content-length", "host", "via"}
+# All that Connection names goes (RFC 9110 section 7.6.1), but for what frames and routes the message itself,
+# and Expect, which a proxy forwards (section 10.1.1). Without it the origin waits for the body, and
+# the client for a 100 that nobody sends.
+_KEPT = {"content-length", "host", "via", "expect"}
 # Fields that TRACE must not send back (RFC 9110 section 9.3.8).
 _SECRET = {b"authorization", b"cookie", b"proxy-authorization"}
 _COUNTED_METHODS = ("TRACE", "OPTIONS")

@@ -30,6 +30,7 @@ def get(*fields: str, line: str = "GET http://a/ HTTP/1.1") -> RequestHead:
         ([(b"Connection", b""), (b"X", b"1")], [b"X"]),
         ([(b"Connection", b"content-length, host, via, date"), (b"Content-Length", b"1"), (b"Via", b"1.1 a")],
          [b"Content-Length", b"Via"]),
+        ([(b"Connection", b"EXPECT"), (b"Expect", b"100-continue")], [b"Expect"]),
         ([(b"Keep-Alive", b"1"), (b"TE", b"x"), (b"Trailer", b"x"), (b"Upgrade", b"x"), (b"X", b"")], [b"X"]),
         ([(b"Transfer-Encoding", b"chunked"), (b"Proxy-Authorization", b"x"), (b"Authorization", b"x")],
          [b"Authorization"]),

@@ -106,9 +106,10 @@ FORWARDED = [
     forwarded(
         "not to be nominated",
         POST,
-        HOST + "Connection: Host, Content-Length, Via\r\nContent-Length: 2\r\nVia: 1.0 a\r\n",
+        HOST + "Connection: Host, Content-Length, Via, Expect\r\nContent-Length: 2\r\nVia: 1.0 a\r\n"
+        "Expect: 100-continue\r\n",
         "ok",
-        at_origin=AT_POST + "Content-Length: 2\r\nVia: 1.0 a\r\n" + END + "ok",
+        at_origin=AT_POST + "Content-Length: 2\r\nVia: 1.0 a\r\nExpect: 100-continue\r\n" + END + "ok",
     ),
     forwarded(
         "Via is appended",
