@@ -1,6 +1,7 @@
 """Admin: health, metrics and the list of what is open, on a listener of its own."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -77,7 +78,7 @@ class Admin:
             "workers_silent": silent,
             is_open: sum(part[is_open] for part in numbers),
         }
-        return web.json_response(body, status=200 if state == "ok" else 503)
+        return web.json_response(body, status=200 if state == "ok" else 503, dumps=_line)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         numbers, silent = await self._ask("numbers")
@@ -88,7 +89,12 @@ class Admin:
         listed = self._subject.listed
         lists, silent = await self._ask(listed)
         shown = _oldest_first(lists)[:MAX_SHOWN]
-        return web.json_response({listed: shown, "workers_silent": silent})
+        return web.json_response({listed: shown, "workers_silent": silent}, dumps=_line)
+
+
+def _line(body: Any) -> str:
+    """JSON for a terminal as well."""
+    return json.dumps(body) + "\n"
 
 
 def _oldest_first(lists: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ BEGAN = "began_monotonic"
 MAX_LINE_BYTES = 64 * 2**20
 
 Answers = Callable[[str], Any]
+_Way = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def make_pairs(workers: int) -> list[tuple[socket.socket, socket.socket]]:
@@ -57,7 +58,7 @@ class Siblings:
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
-        self._ways: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._ways: list[_Way] = []
         self._number = 0
         self._turn = asyncio.Lock()
 
@@ -67,13 +68,20 @@ class Siblings:
             self._ways.append(await asyncio.open_connection(sock=sock, limit=MAX_LINE_BYTES))
 
     async def ask(self, word: str) -> list[Any]:
-        """The answer of each sibling, None of one that is stuck."""
+        """The answer of each sibling, None of one that is stuck; one that has ended is not asked."""
         async with self._turn:
             self._number += 1
             question = f"{self._number} {word}\n".encode()
-            return list(await asyncio.gather(*(self._ask(way, question) for way in self._ways)))
+            answers = await asyncio.gather(*(self._ask(way, question) for way in self._ways))
+            # Some may have ended meanwhile
+            return [answer for way, answer in zip(self._ways, answers, strict=True) if not _has_ended(way)]
 
-    async def _ask(self, way: tuple[asyncio.StreamReader, asyncio.StreamWriter], question: bytes) -> Any:
+    @property
+    def have_ended(self) -> bool:
+        """Whether none of them runs any more."""
+        return all(map(_has_ended, self._ways))
+
+    async def _ask(self, way: _Way, question: bytes) -> Any:
         reader, writer = way
         with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -93,3 +101,8 @@ class Siblings:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         self._ways.clear()
+
+
+def _has_ended(way: _Way) -> bool:
+    reader, writer = way
+    return reader.at_eof() or reader.exception() is not None or writer.is_closing()

@@ -121,6 +121,9 @@ class _Start:
             for pair in pairs:
                 for sock in pair:
                     sock.close()
+            if self._admin is not None:
+                # A worker answers there: who asks when it has ended must not wait for us
+                self._admin.close()
 
         hangup = self._check_again if self._options.config is not None else None
         try:

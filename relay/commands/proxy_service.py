@@ -20,7 +20,7 @@ from relay.log_format import WITH_DETAILS
 from relay.metrics import Metrics
 from relay.outbound import Ways
 from relay.profile import Profile
-from relay.proxy import ConnectProxy
+from relay.proxy import DRAIN_LOOK_SECONDS, ConnectProxy
 from relay.proxy_answers import answers_of
 from relay.route import Endpoint
 from relay.siblings import Siblings, answer_siblings
@@ -67,6 +67,7 @@ class ProxyService:
         self._metrics = Metrics() if own else None
         self._log = LogWriter(log_file, profile.log, program) if log_file is not None else None
         self._admin: Admin | None = None
+        self._siblings: Siblings | None = None
         self._answers: asyncio.Task[None] | None = None
         self.proxy = ConnectProxy(
             profile.plain,
@@ -97,8 +98,8 @@ class ProxyService:
         await self.proxy.start()
         ties = self._ties
         if ties.admin is not None:
-            siblings = Siblings(ties.siblings) if ties.siblings else None
-            self._admin = Admin(self._subject(), ties.admin, siblings)
+            self._siblings = Siblings(ties.siblings) if ties.siblings else None
+            self._admin = Admin(self._subject(), ties.admin, self._siblings)
             await self._admin.start()
         if ties.sibling is not None:
             self._answers = asyncio.create_task(
@@ -129,8 +130,17 @@ class ProxyService:
 
     async def drain(self, at_once: asyncio.Event) -> None:
         """What SIGTERM does before the end."""
-        if self._profile.listen.grace_seconds:
-            await self.proxy.drain(self._profile.listen.grace_seconds, at_once)
+        grace_seconds = self._profile.listen.grace_seconds
+        if not grace_seconds:
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_seconds
+        await self.proxy.drain(grace_seconds, at_once)
+        # Whoever asks how the others are getting on asks this process
+        while self._siblings is not None and not self._siblings.have_ended:
+            if loop.time() >= end or at_once.is_set():
+                return
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
 
     async def reload(self) -> None:
         """What SIGHUP does: read the profile and its lists again; a broken one is told, the old one kept."""

@@ -24,7 +24,7 @@ async def test_each_sibling_answers() -> None:
 
 
 async def test_a_sibling_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None for it; what it says at last is no answer to the next question."""
+    """None for it; what it says at last is no answer to the next question. When it has ended nobody waits."""
     monkeypatch.setattr("relay.siblings.ANSWER_SECONDS", 0.05)
     ours, theirs = socket.socketpair()
     siblings = Siblings([ours])
@@ -35,7 +35,9 @@ async def test_a_sibling_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
         theirs.sendall(b'1 "late"\n2 "in time"\n')
         monkeypatch.setattr("relay.siblings.ANSWER_SECONDS", 30.0)
         assert ["in time"] == await siblings.ask("second")
-    assert [None] == await siblings.ask("third")
+        assert not siblings.have_ended
+    assert [] == await siblings.ask("third")
+    assert siblings.have_ended
     await siblings.aclose()
 
 

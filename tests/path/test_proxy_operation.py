@@ -1,5 +1,6 @@
 """`relay proxy` as a service: profile and signals, admin listener, limits; alone and with workers."""
 
+import contextlib
 import json
 import os
 import re
@@ -263,6 +264,32 @@ def test_sigterm_lets_tunnels_end(workers: int) -> None:
             eventually(lambda: not is_listening(running.port))
             assert works(near, far)
         assert 0 == running.end()
+
+
+@ONE_OR_MORE
+def test_health_is_told_until_the_last_tunnel_has_ended(workers: int) -> None:
+    """Whichever worker it is in: 503 and how many are open; a worker that is done is none that is silent."""
+    with service("--admin", "0", "--grace", "3600", "--workers", str(workers)) as running:
+        with contextlib.ExitStack() as stack:
+            tunnels = [contextlib.ExitStack() for _ in range(8)]
+            for tunnel in tunnels:
+                stack.enter_context(tunnel)
+                tunnel.enter_context(open_tunnel(running))
+            running.popen.terminate()
+            eventually(lambda: not is_listening(running.port))
+            for left in range(8, 0, -1):
+                eventually(lambda left=left: _health(running.admin)["tunnels_open"] == left)
+                health = _health(running.admin)
+                assert ("draining", 0) == (health["status"], health["workers_silent"])
+                tunnels[left - 1].close()
+        assert 0 == running.end()
+
+
+def _health(admin: str) -> dict[str, Any]:
+    status, text = ask(f"{admin}/healthz")
+    assert status == 503
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 @ONE_OR_MORE
