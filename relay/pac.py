@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from relay.failure import SettingsError
 from relay.proxy_source import Decision
 from relay.route import Endpoint, Hop
+from relay.shown import shown
 
 # Real ones have some hundred kilobytes at most.
 MAX_PAC_BYTES = 1_048_576
@@ -46,27 +47,36 @@ def fetch(url: str) -> str:
     plain = url.removeprefix("pac+")
     if plain.startswith("file://"):
         if urlsplit(plain).netloc not in ("", "localhost"):
-            raise SettingsError(f"--proxy: {_shown(url)}; expected pac+file:///PATH, with three slashes")
+            raise SettingsError(f"--proxy: {shown(url)}; expected pac+file:///PATH, with three slashes")
         try:
             with Path(unquote(urlsplit(plain).path)).open("rb") as file:
                 data = file.read(MAX_PAC_BYTES + 1)
         except (OSError, ValueError) as error:
-            raise SettingsError(f"--proxy: cannot read {_shown(url)}: {_why(error)}") from None
+            raise SettingsError(f"--proxy: cannot read {shown(url)}: {_why(error)}") from None
     else:
         data = _download(plain, url)
     if len(data) > MAX_PAC_BYTES:
-        raise SettingsError(f"--proxy: {_shown(url)} has more than {MAX_PAC_BYTES} bytes, the limit")
+        raise SettingsError(f"--proxy: {shown(url)} has more than {MAX_PAC_BYTES} bytes, the limit")
     return data.decode("utf-8-sig", "replace")
 
 
 def _download(plain: str, url: str) -> bytes:
+    try:
+        parts = urlsplit(plain)
+        is_fit = parts.hostname is not None and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        # Its words, as those of http.client, quote what stands for a port: it may be a part of a password
+        is_fit = False
+    if not is_fit:
+        words = "expected pac+http://HOST[:PORT]/PATH, and no login in it"
+        raise SettingsError(f"--proxy: cannot fetch {shown(url)}: {words}")
     # Straight: a proxy for the way to the file that says which proxy to take would be a circle
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(plain, timeout=FETCH_SECONDS) as reply:
             return _within(reply, time.monotonic() + FETCH_SECONDS)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise SettingsError(f"--proxy: cannot fetch {_shown(url)}: {_why(error)}") from None
+        raise SettingsError(f"--proxy: cannot fetch {shown(url)}: {_why(error)}") from None
 
 
 def _within(reply: Any, ends: float) -> bytes:
@@ -90,12 +100,12 @@ def evaluate(source: str, target: Endpoint, url: str, limit_seconds: float = EVA
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=limit_seconds)
     except subprocess.TimeoutExpired:
         words = f"it has not answered for {asked} within {limit_seconds:g} s, the limit"
-        raise SettingsError(f"--proxy: {_shown(url)}: {words}") from None
+        raise SettingsError(f"--proxy: {shown(url)}: {words}") from None
     said = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode == 0:
         return said[:MAX_ANSWER_CHARACTERS]
     why = _line(done.stderr.decode("utf-8", "replace").strip())
-    raise SettingsError(f"--proxy: {_shown(url)}: {why or f'its evaluation ended with {done.returncode}'}")
+    raise SettingsError(f"--proxy: {shown(url)}: {why or f'its evaluation ended with {done.returncode}'}")
 
 
 def read_answer(answer: str, url: str) -> tuple[tuple[Hop, ...], ...]:
@@ -113,9 +123,9 @@ def read_answer(answer: str, url: str) -> tuple[tuple[Hop, ...], ...]:
             ways.append((_hop(_SCHEMES[kind], where, url),))
         else:
             words = "expected PROXY, HTTPS, SOCKS, SOCKS4 or SOCKS5 with HOST:PORT, or DIRECT"
-            raise SettingsError(f"--proxy: {_shown(url)} answers {_shown(entry)}; {words}")
+            raise SettingsError(f"--proxy: {shown(url)} answers {shown(entry)}; {words}")
     if not ways:
-        raise SettingsError(f"--proxy: {_shown(url)} answers nothing; expected a proxy or DIRECT")
+        raise SettingsError(f"--proxy: {shown(url)} answers nothing; expected a proxy or DIRECT")
     return tuple(dict.fromkeys(ways))[:MAX_WAYS]
 
 
@@ -123,12 +133,14 @@ def _hop(scheme: str, where: str, url: str) -> Hop:
     # Browsers take port 80 where a PAC file leaves it out
     has_port = ":" in where.rpartition("]")[2]
     authority = where if has_port or scheme != "http" else f"{where}:80"
-    return Hop.parse(f"{scheme}://{authority}", f"--proxy: {_shown(url)}")
+    return Hop.parse(f"{scheme}://{authority}", f"--proxy: {shown(url)}")
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code}"
+    if isinstance(error, http.client.InvalidURL):
+        return "no URL that can be asked for"  # the error quotes it
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     return _line(str(reason))
 
@@ -136,9 +148,3 @@ def _why(error: Exception) -> str:
 def _line(text: str) -> str:
     kept = "".join(c if c.isprintable() else " " for c in text)
     return kept if len(kept) <= 300 else kept[:297] + "..."
-
-
-def _shown(text: str) -> str:
-    """Quoted, bounded, without a login that a URL may have."""
-    bare = re.sub(r"//[^/@]*@", "//", text)
-    return ascii(bare if len(bare) <= 80 else bare[:77] + "...")

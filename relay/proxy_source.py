@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from relay.failure import SettingsError
 from relay.route import MAX_PORT, Endpoint, Hop
+from relay.shown import shown
 
 # In this order; lower case first, as curl has it. A tunnel is asked for with CONNECT, as for https:// URLs,
 # and http_proxy is for requests that are forwarded in plain: it is told of, and not used.
@@ -52,12 +53,12 @@ def from_environment(target: Endpoint, environment: Mapping[str, str]) -> Decisi
     if exceptions:
         notes += [f"{name} is set as well, and not used" for name in exceptions[1:]]
         notes += [
-            f"{exceptions[0]} has {entry[:80]!a}, which is for nothing: {why}"
+            f"{exceptions[0]} has {shown(entry)}, which is for nothing: {why}"
             for entry, why in unfit_exceptions(environment[exceptions[0]])[:MAX_UNFIT]
         ]
         if entry := matching_exception(target, environment[exceptions[0]]):
             notes.insert(0, f"{found[0]} names {hop}")
-            return Decision("environment", ((),), f"{exceptions[0]} has {entry[:80]!a}", tuple(notes))
+            return Decision("environment", ((),), f"{exceptions[0]} has {shown(entry)}", tuple(notes))
     rule = f"{found[0]} names it"
     rule += f", and no entry of {exceptions[0]} is for this target" if exceptions else ""
     return Decision("environment", ((hop,),), rule, tuple(notes))
@@ -143,4 +144,4 @@ def checked_source(text: str) -> str:
     """A source of `-x` that is no proxy itself: "auto", or a PAC URL. Raises: SettingsError."""
     if text == "auto" or text.startswith(("pac+file://", "pac+http://", "pac+https://")):
         return text
-    raise SettingsError(f"--proxy: {text[:80]!a}; expected auto, pac+file://, pac+http:// or pac+https://")
+    raise SettingsError(f"--proxy: {shown(text)}; expected auto, pac+file://, pac+http:// or pac+https://")

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from relay.client_logins import LoginRules
 from relay.client_logins import check_login as check_http_login
 from relay.failure import SettingsError
+from relay.shown import shown
 
 MAX_PORT = 65_535
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters; a label holds 63.
@@ -49,10 +50,10 @@ class Endpoint:
         host, port_text = _split(text, what)
         if port_text is None:
             if default_port is None:
-                raise SettingsError(f"{what}: {_show(text)} has no port; expected HOST:PORT")
+                raise SettingsError(f"{what}: {shown(text)} has no port; expected HOST:PORT")
             return cls(checked_host(host, what), default_port)
         if not (port_text.isascii() and port_text.isdigit()) or int(port_text[:9]) > MAX_PORT:
-            raise SettingsError(f"{what}: port {_show(port_text)} in {_show(text)}; expected 0 to {MAX_PORT}")
+            raise SettingsError(f"{what}: port {shown(port_text)} in {shown(text)}; expected 0 to {MAX_PORT}")
         return cls(checked_host(host, what), int(port_text))
 
 
@@ -60,13 +61,13 @@ def _split(text: str, what: str) -> tuple[str, str | None]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise SettingsError(f"{what}: {_show(text)}; expected [IPV6]:PORT")
+            raise SettingsError(f"{what}: {shown(text)}; expected [IPV6]:PORT")
         if _address(host) is None or ":" not in host:
-            raise SettingsError(f"{what}: {_show(host)} in brackets is no IPv6 address")
+            raise SettingsError(f"{what}: {shown(host)} in brackets is no IPv6 address")
         return host, rest[1:] if rest else None
     if text.count(":") > 1:
         if _address(text) is None:
-            raise SettingsError(f"{what}: {_show(text)}; expected HOST:PORT or [IPV6]:PORT")
+            raise SettingsError(f"{what}: {shown(text)}; expected HOST:PORT or [IPV6]:PORT")
         return text, None
     host, colon, port = text.partition(":")
     return host, port if colon else None
@@ -89,12 +90,12 @@ def checked_host(host: str, what: str = "host") -> str:
         try:
             name = idna.encode(host, uts46=True).decode("ascii")
         except idna.IDNAError as error:
-            raise SettingsError(f"{what}: {_show(host)} is no host name: {error}") from None
+            raise SettingsError(f"{what}: {shown(host)} is no host name: {error}") from None
     labels = name.removesuffix(".").split(".")
     if len(name) > MAX_NAME_CHARACTERS + 1 or not all(_LABEL.match(label) for label in labels):
-        raise SettingsError(f"{what}: {_show(host)} is no host name and no address")
+        raise SettingsError(f"{what}: {shown(host)} is no host name and no address")
     if _LOOKS_NUMERIC.match(labels[-1]):
-        raise SettingsError(f"{what}: {_show(host)} looks like an IPv4 address and is none")
+        raise SettingsError(f"{what}: {shown(host)} looks like an IPv4 address and is none")
     return name
 
 
@@ -105,11 +106,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
-
-
-def _show(text: str) -> str:
-    """Quote what a person typed, bounded and without control characters."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
 
 
 @dataclass(frozen=True)
@@ -176,10 +172,10 @@ class Hop:
         authority = authority.removesuffix("/")
         if scheme not in _DEFAULT_PORTS:
             known = ", ".join(f"{name}://" for name in _DEFAULT_PORTS)
-            raise SettingsError(f"{what}: scheme {_show(scheme)}; expected one of {known}")
+            raise SettingsError(f"{what}: scheme {shown(scheme)}; expected one of {known}")
         endpoint = Endpoint.parse(authority, what, _DEFAULT_PORTS[scheme])
         if endpoint.port == 0:
-            raise SettingsError(f"{what}: port 0 in {_show(authority)}; expected 1 to {MAX_PORT}")
+            raise SettingsError(f"{what}: port 0 in {shown(authority)}; expected 1 to {MAX_PORT}")
         user, secret = _credentials(userinfo, what) if at else (None, None)
         socks = scheme if scheme.startswith("socks") else None
         password = secret if secret is not None or (socks or "").startswith("socks4") else password

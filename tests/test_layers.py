@@ -18,7 +18,7 @@ LAYERS = (
     {"answered", "aside", "c_parser", "cause", "channel_binding", "clear_text", "deadlines", "dial",
      "evidence", "failure", "fault", "finding", "journal", "kerberos_words", "leaving", "line_log",
      "log_format", "login", "login_hashes", "metrics", "own_loop", "persona_words", "pipes", "pump_end",
-     "quoted", "reading", "tls", "toml_lines", "tunnel_loop", "vanished"},
+     "quoted", "reading", "shown", "tls", "toml_lines", "tunnel_loop", "vanished"},
     # Values, and open connections.
     {"access_networks", "arrivals", "asides", "backoff", "catalogue", "diagnosis", "exposition", "far_record",
      "fault_answer", "fault_end", "foreign", "host_guard", "http2_errors", "kerberos_ticket", "keys",

@@ -50,8 +50,10 @@ def _tell(arguments: Sequence[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"framework-relay {__version__}")
         return EXIT_GOOD
+    from relay.shown import shown
+
     known = ", ".join(COMMANDS)
-    given = ascii(arguments[0][:80])
+    given = shown(arguments[0])
     return _complain(f"relay: there is no command {given}; expected one of {known}", EXIT_USAGE)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.commands import EXIT_BAD, EXIT_GOOD
-from relay.commands.options import Parser, count, file_name, shown
+from relay.commands.options import Parser, count, file_name
 from relay.commands.report_options import see_writable, write_report
 from relay.failure import SettingsError
 from relay.lab.network import ADDRESSES
@@ -18,6 +18,7 @@ from relay.lab.room import CannotPlay, Room, StagingFailed, clean_environment, i
 from relay.lab.runner import MAX_JOBS, Tally, chosen, play_again, play_all
 from relay.lab.scenario import Scenario, read_scenarios
 from relay.lab.trial import Outcome, Trial
+from relay.shown import shown
 
 EXIT_UNTESTED = 3
 HEALTHY_RUNS = 2

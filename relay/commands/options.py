@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.failure import SettingsError, Stage
 from relay.route import MAX_PORT, Endpoint, Hop, Route
+from relay.shown import line_without_login, shown
 
 if TYPE_CHECKING:
     from relay.proxy_source import Decision
@@ -32,7 +33,7 @@ class Parser(argparse.ArgumentParser):
             stream.write(message)
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        line = "".join(letter if letter.isprintable() else "?" for letter in message)
+        line = "".join(letter if letter.isprintable() else "?" for letter in line_without_login(message))
         raise SettingsError(f"{line[:MAX_LINE_CHARACTERS]} (see {self.prog} --help)")
 
 
@@ -73,11 +74,6 @@ def stage_limit(text: str) -> tuple[Stage, float]:
         known = ", ".join(limited)
         raise argparse.ArgumentTypeError(f"{shown(text)}; expected STAGE=SECONDS with one of {known}")
     return Stage(name), seconds(value)
-
-
-def shown(text: str) -> str:
-    """Quote what a person typed: one line, bounded, without control characters."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
 
 
 def add_proxy_options(parser: argparse.ArgumentParser) -> None:

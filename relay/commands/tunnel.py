@@ -10,6 +10,7 @@ from relay.commands import EXIT_BAD, EXIT_GOOD
 from relay.commands.options import Parser, add_limit_option, add_proxy_options, count, route_of, seconds
 from relay.failure import RelayError, SettingsError
 from relay.route import MAX_PORT, Endpoint, Route
+from relay.shown import shown
 
 if TYPE_CHECKING:
     from relay.forward import Carried, Forwarder, Totals
@@ -49,7 +50,8 @@ def _pairs(options: Any, target: Endpoint | None) -> list[tuple[Endpoint, Route]
         local, equals, far = value.partition("=")
         goal = _target(far, "--listen") if equals else target
         if goal is None:
-            raise SettingsError(f"--listen: {local!a} leads nowhere; expected HOST:PORT=TARGET, or TARGET")
+            words = "leads nowhere; expected HOST:PORT=TARGET, or TARGET"
+            raise SettingsError(f"--listen: {shown(local)} {words}")
         if goal not in routes:
             routes[goal] = route_of(options, goal)
         # A port alone is on loopback: nobody else is let in unless asked for

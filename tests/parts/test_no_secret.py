@@ -12,7 +12,11 @@ import pytest
 
 import relay.commands
 import relay.reports
+from relay.failure import SettingsError
+from relay.pac import read_answer
+from relay.proxy_source import from_environment
 from relay.report import REPORTS
+from relay.route import Endpoint
 from tests.parts.scripted_proxy import Played, ScriptedProxy
 
 USER, PASSWORD = "LAB\\ada", "planted p\u00e4ssword 7"
@@ -142,3 +146,53 @@ def test_no_command_shows_it(
         if line.startswith("Proxy-Authorization") and "Digest" not in line
     ]
     assert [] == [token for token in tokens if token in said]
+
+
+MISTYPED = {
+    "a PAC file, with a login": "pac+http://ada:{}@127.0.0.1/x.pac",
+    "a PAC file, with a login and a port": "pac+https://ada:{}@127.0.0.1:1/x.pac",
+    "a PAC file, a slash in the password": "pac+http://ada:{}/x@127.0.0.1:1/x.pac",
+    "a PAC file, no port": "pac+http://ada:{}@127.0.0.1:x/x.pac",
+    "a PAC file, a space in the path": "pac+http://ada:1/{} @127.0.0.1:1/x.pac",
+    "a PAC file, a key in the query": "pac+http://127.0.0.1:1/x.pac?key={}",
+    "a PAC file, two slashes": "pac+file://ada:{}@h/x",
+    "no scheme of a PAC file": "pac+ftp://ada:{}@h/x",
+    "a proxy, a port too many": "http://ada:{}@h:1:2",
+    "a proxy, a slash too few": "http:/ada:{}@h:x",
+    "a proxy, far too long": "http://ada:{}@" + "h." * 60 + ":x",
+    "a proxy, no scheme": "ada:{}@h:x",
+}
+
+
+@pytest.mark.parametrize("mistyped", MISTYPED.values(), ids=MISTYPED)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_mistake_does_not_show_it(
+    command: str, mistyped: str, shown: Callable[[], str], tmp_path: Path
+) -> None:
+    """What is no proxy is quoted without the login in it, whether it stands at -x or in place of a host."""
+    url = mistyped.format("S3cretPw")
+    for index, words in enumerate((["-x", url, "dest.example:5000"], [url], ["-x", "auto", "-x", url, "h"])):
+        report = ["--report", f"json={tmp_path / str(index)}"] if command == "check" else []
+        assert relay.commands.main([*COMMANDS[command], *report, *words]) in (1, 2)
+    said = "\n".join([shown(), *(path.read_text("utf-8") for path in tmp_path.iterdir())])
+    assert "expected" in said
+    assert "S3cret" not in said
+
+
+@pytest.mark.parametrize("command", ["", "suite", "server", "demo", "exporter", "report", "proxy", "lab"])
+def test_no_command_quotes_a_stray_url(command: str, shown: Callable[[], str]) -> None:
+    """A proxy's URL where a command wants nothing, or something else: argparse quotes its whole line."""
+    for url in ("http://ada:S3cret Pw@proxy:1", "ada:S3cretPw@proxy:1", "--nosuch=http://ada:S3cretPw@proxy:1"):
+        assert 2 == relay.commands.main([*filter(None, [command]), url])
+    assert "@proxy" in (said := shown())
+    assert "S3cret" not in said
+
+
+def test_a_pac_file_and_no_proxy_do_not_show_it() -> None:
+    """An answer with a login is refused, an exception with one is told of: neither repeats it."""
+    target = Endpoint("dest.example", 5000)
+    with pytest.raises(SettingsError, match="answers") as caught:
+        read_answer("PROXY ada:S3cretPw@proxy:1", "pac+file:///x")
+    assert "S3cret" not in str(caught.value)
+    environment = {"https_proxy": "http://proxy:1", "no_proxy": "http://ada:S3cretPw@dest.example"}
+    assert "S3cret" not in str(from_environment(target, environment))

@@ -72,7 +72,7 @@ def test_a_default_port(text: str, host: str, port: int) -> None:
         ("fw: 1", "port ' 1' in"),
         ("fw:٣", r"port '\u0663' in"),
         ("fw:" + "9" * 100, "port '999"),
-        ("user@fw:5000", "'user@fw' is no host name"),
+        ("user@fw:5000", "'...@fw' is no host name"),
         ("http://fw:5000", "'http://fw:5000'; expected HOST:PORT or [IPV6]:PORT"),
         ("fw/x:5000", "'fw/x' is no host name"),
         ("fw fw:5000", "'fw fw' is no host name"),
