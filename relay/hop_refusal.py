@@ -60,6 +60,8 @@ def _failure(
         reason, words = Reason.NO_CONNECT, "it does not do CONNECT: a web server, or CONNECT is off"
     elif status == 429:
         reason, words = Reason.DENIED, "it wants us to wait: too many requests, or failed logins"
+    elif status == 511:  # RFC 6585 section 6
+        reason, words = Reason.PORTAL, "this network wants a login first, on a page of its own"
     elif status >= 500:
         reason, words = Reason.GATEWAY, "it could not reach the target, or failed itself"
     else:

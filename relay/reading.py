@@ -64,6 +64,15 @@ _DNS_WORDS: Final = (
 _PARENT_WORDS: Final = (
     r"upstream proxy|no server is available to handle|server: nghttpx|socks[0-9a]* server unreachable"
 )
+_LIMIT_WORDS: Final = (
+    r"too many (?:open )?(?:connections|clients|requests|sessions|users|tunnels)"
+    r"|maximum number of (?:open )?(?:connections|clients|sessions)|connection limit"
+)
+# Not the setTimeout of a page's script
+_TIMEOUT_WORDS: Final = r"errno 110|(?<![a-z])time(?:d?[ -])?out"
+_TELLING_FIELD: Final = r"error|reason|message|detail|warning|proxy-status|proxy-agent|server|via"
+"""Of a field's name. What others hold is no word on the target: Keep-Alive: timeout=5."""
+
 _FORWARDER: Final = r"connection to (?P<asked>[0-9a-f.:]+) \((?P<dialled>[0-9a-f.:]+)\) could not"
 """Privoxy names what it was asked for and, in brackets, the address that it has tried."""
 
@@ -93,7 +102,8 @@ def read_refusal(
     fields = {name.lower(): value for name, value in headers}
     text = _text(headers, body)
     vendor = next((name for name, pattern in _VENDORS if re.search(pattern, text)), "")
-    word = _word(status, fields, text, sent_login)
+    telling = [(name, value) for name, value in headers if re.search(_TELLING_FIELD, name.lower())]
+    word = _word(status, fields, _text(telling, body), sent_login)
     said = next((what for what, pattern in _SAID if re.search(pattern, text)), "") if word == "denied" else ""
     if word == "denied" and vendor == "tinyproxy" and not said and "access denied" in text:
         said = "client"
@@ -166,13 +176,15 @@ def _gateway(status: int, text: str) -> str:
         return "gateway-dns"
     if re.search(_PARENT_WORDS, text) or _is_forwarder(text):
         return "parent-failed"
-    if re.search(r"too many open connections|maximum number of (?:open )?connections", text):
+    if re.search(_LIMIT_WORDS, text):
         return "limited"
     if re.search(r"errno 111|connection refused", text):
         return "gateway-refused"
-    if status == 504 or re.search(r"errno 110|timed out|timeout", text):
+    if re.search(r"errno 1(?:01|13)|no route to host|network is unreachable", text):
+        return "gateway-unreachable"
+    if status == 504 or re.search(_TIMEOUT_WORDS, text):
         return "gateway-timed-out"
-    if re.search(r"errno 1(?:01|13)|no route to host|network is unreachable|host is unreachable", text):
+    if "host is unreachable" in text:
         return "gateway-unreachable"
     return "gateway-failed"
 

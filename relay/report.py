@@ -107,6 +107,9 @@ def facts_for_people(told: Told) -> dict[str, str]:
         "address": _evidence(connect, "address") or host.strip("[]"),
         "sender": _evidence(connect, "sender_address") or "unknown",
         "time": found.began,
+        "says_that": "cannot connect, perhaps because"
+        if tunnel is not None and tunnel.outcome in ("gateway-failed", "cannot-forward")
+        else "reports that",
         "own_words": _own_words(tunnel) or "no words of its own",
         "location": _evidence(tunnel, "location") or "a page that it did not name",
         "schemes": ", ".join(tunnel.evidence.get("schemes", []))

@@ -78,6 +78,19 @@ CASES = {
     "redirect": (302, [("Location", "http://login.example/")], b"", "redirected", "", ""),
     "a web server": (405, [("Allow", "GET")], b"", "no-connect", "", ""),
     "a portal": (511, [], b"", "portal", "", ""),
+    "no route, on a connection that is kept": (
+        502, [("Keep-Alive", "timeout=5")], b"<p>No route to host</p>", "gateway-unreachable", "", "",
+    ),
+    "no route, and how long that took": (
+        503, [], b"(113) No route to host, timed out after 3 s", "gateway-unreachable", "", "",
+    ),
+    "a page with a clock in it": (
+        502, [("Set-Cookie", "timeout=1")], b"<script>setTimeout(again, 1)</script>Bad gateway",
+        "gateway-failed", "", "",
+    ),
+    "a timeout": (502, [("X-Error-Reason", "upstream timed out")], b"", "gateway-timed-out", "", ""),
+    "too many": (503, [("Retry-After", "5")], b"Too many clients.", "limited", "", ""),
+    "later": (503, [("Retry-After", "5")], b"", "gateway-failed", "", ""),
     "nothing said": (599, [], b"", "gateway-failed", "", ""),
 }  # fmt: skip
 

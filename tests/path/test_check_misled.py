@@ -35,6 +35,28 @@ def answering(reply: bytes) -> Serve:
     return play
 
 
+@pytest.mark.parametrize(
+    ("reply", "cause"),
+    [
+        (b"511 Network Authentication Required\r\nContent-Length: 0\r\n\r\n", "proxy-network-login"),
+        (b"503 No\r\nRetry-After: 5\r\nContent-Length: 17\r\n\r\nToo many clients.", "proxy-overloaded"),
+        (
+            b"502 No\r\nKeep-Alive: timeout=5\r\nContent-Length: 16\r\n\r\nNo route to host",
+            "proxy-upstream-unreachable",
+        ),
+    ],
+    ids=["a portal", "a limit", "no route"],
+)
+async def test_what_a_refusal_says(reply: bytes, cause: str, far: FarEnd) -> None:
+    """A portal, a limit and a missing route, each in the words in which it was told."""
+    async with serving(answering(b"HTTP/1.1 " + reply)) as proxy:
+        checked = await check(far.server.endpoint, f"http://{proxy}")
+    assert_named(checked, cause)
+    tunnel = checked.found.of("tunnel")
+    assert tunnel is not None
+    assert ("login" in tunnel.words) == (cause == "proxy-network-login"), tunnel.words
+
+
 async def test_the_next_proxy_is_down(far: FarEnd, our_proxy: OurProxy, closed_port: Endpoint) -> None:
     """What the first one says is of the second, and not of the server."""
     checked = await check(far.server.endpoint, our_proxy.url, f"http://{closed_port}")
