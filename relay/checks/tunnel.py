@@ -13,6 +13,7 @@ from relay.failure import Failure, ProxyRefused, Reason, RelayError, Stage
 from relay.finding import Finding
 from relay.hop_refusal import TURNED_AWAY
 from relay.reading import AT_ONCE_SECONDS, Reading, read_refusal, read_socks
+from relay.route import Hop
 from relay.trace import Trace
 
 WORDS = {
@@ -141,6 +142,12 @@ def _socks(trip: Trip, failure: Failure) -> str:
     return _SOCKS_WORDS.get(failure.reason, "other")
 
 
+def _is_named(trip: Trip, hop: Hop) -> bool:
+    """Whether this proxy is given a name, and must look it up."""
+    here = hop.looks_up_here or hop.socks in ("socks5", "socks4")
+    return not here and not trip.route.target.is_literal
+
+
 def _tls(failure: Failure) -> str:
     """How TLS with the proxy failed: what was there spoke no TLS, or it did and did not want us."""
     if failure.reason is Reason.TIMED_OUT:
@@ -184,6 +191,7 @@ def _refusal(trip: Trip, error: RelayError, seconds: float, trace: Trace) -> tup
         "reason": str(failure.reason),
         "detail": failure.detail[:600],
         "literal": trip.route.target.is_literal,
+        "named": _is_named(trip, asked),
         "login": _login(failure, trace),
         "socks": _socks(trip, failure),
         "socks_version": asked.socks[5] if asked.socks else "none",

@@ -51,6 +51,7 @@ EVIDENCE = {
     "tunnel.speed": {"at-once", "slow"},
     "tunnel.parent": {"yes", "no"},
     "tunnel.literal": {"yes", "no"},
+    "tunnel.named": {"yes", "no"},
     "tunnel.odd": {"yes", "no"},
     "tunnel.login": {"none", "ended", "cut-in-the-middle", "turned-away"},
     "tunnel.clock": {"off", "right", "unknown"},

@@ -154,17 +154,32 @@ async def test_tls_inspection_kills_what_is_not_tls(far: FarEnd) -> None:
 
 
 async def test_tls_inspection_starves_what_is_not_tls(far: FarEnd) -> None:
-    """200 to everything, and silence."""
+    """200 to everything, and silence but for what begins as TLS: that comes to an end."""
 
     async def inspect(reader: StreamReader, writer: StreamWriter) -> None:
         await read_head(reader)
         writer.write(ESTABLISHED)
-        await until_end(reader)
+        if (await reader.readexactly(1)) != b"\x16":
+            await until_end(reader)
 
     async with serving(inspect) as proxy:
         assert_named(
             await check(far.server.endpoint, f"http://{proxy}"), "tls-inspection-starves-server-first"
         )
+
+
+async def test_a_proxy_that_passes_nothing(far: FarEnd) -> None:
+    """200 to everything, and silence, for what begins as TLS as well: it need not wait for that."""
+
+    async def swallow(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(ESTABLISHED)
+        await until_end(reader)
+
+    async with serving(swallow) as proxy:
+        checked = await check(far.server.endpoint, f"http://{proxy}")
+    assert_named(checked, "proxy-passes-nothing")
+    assert "tls-inspection-starves-server-first" in checked.named
 
 
 async def test_a_proxy_that_says_200_too_early(far: FarEnd) -> None:

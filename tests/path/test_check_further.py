@@ -139,7 +139,7 @@ async def test_the_far_end_is_asked_by_the_other_way(far: FarEnd) -> None:
     async with serving(swallow) as proxy:
         checked = await check(far.server.endpoint, f"http://{proxy}", seconds=6.0)
     assert "never-arrived" == answer(checked.found.findings, "server-record").outcome
-    assert_named(checked, "tls-inspection-starves-server-first")
+    assert_named(checked, "proxy-passes-nothing")
 
 
 async def test_a_journal_is_carried_by_hand(far: FarEnd, command: Command, tmp_path: Path) -> None:
