@@ -12,6 +12,8 @@ from relay.cause import Cause
 from relay.diagnosis import Diagnosis, Verdict, as_dict
 from relay.finding import Finding, Findings
 
+_ONE_OF: Final = "one of the proxies"
+
 SCHEMA_VERSION: Final = 1
 """Of the JSON report (docs/check.schema.json)."""
 
@@ -55,11 +57,16 @@ class Told:
         return parts.get(cause.mender, "way")
 
     @property
-    def hop(self) -> int:
-        """Which proxy of a chain it is about, counted from 0: the one that has refused."""
-        tunnel = self.found.of("tunnel")
-        hop = tunnel.evidence.get("hop") if tunnel is not None else None
-        return hop if isinstance(hop, int) and 0 <= hop < len(self.found.hops) else 0
+    def suspects(self) -> tuple[int, ...]:
+        """Which proxies of a chain it may be about, counted from 0: the one that has refused, or all that
+        carry the tunnel once it is open: nobody can tell from outside which of them does what is seen.
+        """
+        hops, tunnel = range(len(self.found.hops)), self.found.of("tunnel")
+        for finding in (self.found.of("ping"), tunnel):
+            hop = finding.evidence.get("hop") if finding is not None else None
+            if isinstance(hop, int) and hop in hops:
+                return (hop,)
+        return tuple(hops if tunnel is not None and tunnel.outcome == "opened" else hops[:1])
 
     @property
     def sentence(self) -> str:
@@ -94,27 +101,25 @@ def facts_for_people(told: Told) -> dict[str, str]:
     host, _, port = found.target.rpartition(":")
     seen = {finding.question: finding for finding in found.findings if finding.is_answered}
     connect, tunnel, ping = seen.get("connect"), seen.get("tunnel"), seen.get("ping")
-    proxy = found.hops[told.hop] if found.hops else "the proxy"
+    last = told.suspects[-1] if told.suspects else 0
     source = _evidence(connect, "local") or "this machine"
     return {
         "target": found.target,
         "host": host.strip("[]"),
         "port": port,
-        "proxy": proxy,
-        "next_proxy": found.hops[told.hop + 1] if told.hop + 1 < len(found.hops) else "the next proxy",
+        "proxy": _proxy(told),
+        "next_proxy": found.hops[last + 1] if last + 1 < len(found.hops) else "the next proxy",
+        "way": " and ".join(found.hops) or "the proxy",
         "first": found.hops[0] if found.hops else found.target,
         "source": source,
         "address": _evidence(connect, "address") or host.strip("[]"),
         "sender": _evidence(connect, "sender_address") or "unknown",
         "time": found.began,
-        "says_that": "cannot connect, perhaps because"
-        if tunnel is not None and tunnel.outcome in ("gateway-failed", "cannot-forward")
-        else "reports that",
+        "says_that": _says_that(tunnel),
         "own_words": _own_words(tunnel) or "no words of its own",
+        "refusal": _evidence(ping, "refusal") or "no words of its own",
         "location": _evidence(tunnel, "location") or "a page that it did not name",
-        "schemes": ", ".join(tunnel.evidence.get("schemes", []))
-        if tunnel and tunnel.evidence.get("schemes")
-        else "none",
+        "schemes": _listed(tunnel, "schemes") or "none",
         "looks_like": _evidence(ping, "looks_like") or "something else",
         "tunnel_detail": _evidence(tunnel, "detail") or "no words of its own",
         "http_words": seen["http-get"].words if "http-get" in seen else "something else",
@@ -125,16 +130,31 @@ def facts_for_people(told: Told) -> dict[str, str]:
         "source_port": _evidence(connect, "local_port") or "chosen by the system",
         "distance": seen["distance"].words if "distance" in seen else "Its distance is not known",
         "name": _evidence(seen.get("resolve"), "host") or host,
-        "resolved": ", ".join(seen["resolve"].evidence.get("addresses", []))
-        if "resolve" in seen
-        else "unknown",
+        "resolved": _listed(seen["resolve"], "addresses") if "resolve" in seen else "unknown",
     }
 
 
 def fill(template: str, told: Told) -> str:
     """Put what was seen into the {fields} of a text of the catalogue. Raises: KeyError for another field."""
     facts = facts_for_people(told)
-    return re.sub(r"\{([a-z_]+)\}", lambda match: facts[match[1]], template)
+    filled = re.sub(r"\{([a-z_]+)\}", lambda match: facts[match[1]], template)
+    # A proxy's URL is not to be changed
+    return f"O{filled[1:]}" if filled.startswith(_ONE_OF) else filled
+
+
+def _proxy(told: Told) -> str:
+    names = [told.found.hops[index] for index in told.suspects]
+    return f"{_ONE_OF} {', '.join(names)}" if len(names) > 1 else names[0] if names else "the proxy"
+
+
+def _says_that(tunnel: Finding | None) -> str:
+    """What is only possible has not been said."""
+    is_open = tunnel is not None and tunnel.outcome in ("gateway-failed", "cannot-forward")
+    return "cannot connect, perhaps because" if is_open else "reports that"
+
+
+def _listed(finding: Finding | None, key: str) -> str:
+    return ", ".join(finding.evidence.get(key) or []) if finding is not None else ""
 
 
 def _evidence(finding: Finding | None, key: str) -> str:

@@ -101,9 +101,10 @@ def place_of(told: Told) -> str:
         return "this machine"
     is_proxys = stage in ("login", "proxy", "tunnel") or (first is not None and first.mender == "proxy")
     if hops and (is_proxys or stage in ("resolve", "connect", "tls")):
-        number = told.hop if is_proxys else 0
-        which = f"proxy {number + 1} of {len(hops)}" if len(hops) > 1 else "the proxy"
-        return f"{hops[number]} ({which})"
+        suspects = told.suspects if is_proxys else (0,)
+        which = f"proxy {suspects[0] + 1} of {len(hops)}" if len(hops) > 1 else "the proxy"
+        which = "one of these proxies" if len(suspects) > 1 else which
+        return f"{', '.join(hops[index] for index in suspects)} ({which})"
     return f"{target} (the target)"
 
 

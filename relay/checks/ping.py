@@ -11,6 +11,7 @@ from protocol.resemblance import excerpt, resembles
 from protocol.sealing import Direction
 from relay.check import NoConnection, Trip, check, found
 from relay.evidence import full_tcp_info, queued_errors, want_errors
+from relay.failure import RelayError
 from relay.finding import Finding
 from relay.journal import FIRST_BYTES
 from relay.stream import Stream
@@ -23,6 +24,7 @@ WORDS = {
     "cut": "the connection ended in the middle of an answer",
     "closed": "the connection was closed instead of an answer",
     "reset": "the connection was reset instead of an answer",
+    "no-tunnel": "a second tunnel is not opened, the first one was",
     "rejected": "a router or firewall rejects the packet by ICMP",
     "no-connection": "a second connection is not taken, the first one was",
     "silent": "no answer came",
@@ -38,6 +40,13 @@ async def ping(trip: Trip) -> Finding:
         return await _ping(trip, time.monotonic())
     except NoConnection as error:
         return found("ping", "no-connection", f"{trip.route.target}: {error}")
+    except RelayError as error:
+        if trip.answers.get("tunnel") != "opened":
+            raise
+        # One tunnel was opened, this one is not: a path that works now and then does not work
+        refusal = error.failure.sentence
+        evidence = {"refusal": refusal[:600], "hop": error.failure.hop or 0}
+        return found("ping", "no-tunnel", f"{WORDS['no-tunnel']}: {refusal}", **evidence)
     except ConnectionResetError:
         evidence = {"acked": False, "again": False, "speed": "at-once", **_seen(bytearray())}
         return found("ping", "reset", _words(trip, "reset", evidence), **evidence)

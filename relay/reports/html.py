@@ -105,11 +105,12 @@ def parts_of(told: Told) -> list[Part]:
     made: list[Part] = []
     is_reached = True
     for index, (kind, name) in enumerate(names):
-        is_broken = kind == at and (kind != "proxy" or index == told.hop + 1)
+        is_broken = kind == at and (kind != "proxy" or index - 1 in told.suspects)
         is_cut = at == "way" and index == link
         is_long = len(name) > NAME_CHARACTERS
         shown = name[: NAME_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}" if is_long else name
         last = index == len(names) - 1
         made.append(Part(kind, shown, name, 8 + BOX_PITCH * index, is_broken, is_cut, is_reached, last))
-        is_reached = is_reached and not is_broken and not is_cut
+        is_last_suspect = kind != "proxy" or index - 1 == told.suspects[-1]
+        is_reached = is_reached and not (is_broken and is_last_suspect) and not is_cut
     return made

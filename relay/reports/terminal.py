@@ -97,10 +97,10 @@ def _path(told: Told) -> Text:
     for index, (name, kind) in enumerate(parts):
         broken_link = is_before and at == "way" and index == _link(told)
         line.append(" --X-- " if broken_link else " ----- ", "bold red" if broken_link else "")
-        is_broken = at == kind and (kind == "server" or index == told.hop)
+        is_broken = at == kind and (kind == "server" or index in told.suspects)
         line.append(f"[{name}]", "bold red" if is_broken else "bold")
         if is_broken:
-            line.append(" <- here", "bold red")
+            line.append(" <- here" if len(told.suspects) < 2 or kind == "server" else " <- here?", "bold red")
         is_before = is_before and not broken_link
     if at in ("client", "dns"):
         line.append("   <- here, on the left" if at == "client" else "   <- name lookup", "bold red")

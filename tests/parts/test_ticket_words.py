@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+import relay.reports  # noqa: F401 - enters every report into REPORTS
 from relay.catalogue import causes
 from relay.diagnosis import diagnose
 from relay.finding import Finding, Findings
 from relay.reading import read_refusal
-from relay.report import Told, fill
+from relay.report import REPORTS, Told, fill
+from relay.suite_outcome import place_of
 
 FIRST, SECOND, TARGET = "http://10.0.0.9:3128", "http://10.0.0.8:3128", "far.example:5000"
 
@@ -70,3 +72,36 @@ def test_a_way_to_the_proxy_is_asked_for_where_the_proxy_is_not_reached(
     named = next(one for one in shown.diagnosis.causes if one.id == cause)
     assert "10.0.0.9" in fill(named.hint, shown)
     assert "far.example" not in fill(named.hint, shown)
+
+
+CHAIN = (FIRST, SECOND)
+OPEN = Finding("tunnel", "opened", "", {"target": TARGET})
+
+
+def test_an_open_tunnel_accuses_nobody_of_a_chain() -> None:
+    """Each proxy of it carries the bytes: which one ends a tunnel that rests cannot be seen from outside."""
+    rest = Finding("idle", "closed", "", {"lasted_seconds": 2.0})
+    shown = told(CHAIN, OPEN, Finding("ping", "answered"), rest)
+    both = f"One of the proxies {FIRST}, {SECOND} closes tunnels after 2 s of silence."
+    assert ("tunnel-idle-timeout", both) == (shown.diagnosis.causes[0].id, shown.headline)
+    drawn = REPORTS["text"](shown).split("BROKEN")[0]
+    assert f"{FIRST}, {SECOND} (one of these proxies)" == place_of(shown)
+    assert 2 == drawn.count("<- here?")
+    assert 2 == REPORTS["html"](shown).count("perhaps here")
+    alone = told((FIRST,), OPEN, Finding("ping", "answered"), rest)
+    assert alone.headline.startswith(f"{FIRST} closes tunnels")
+    assert 1 == REPORTS["html"](alone).count("broken here")
+
+
+def test_a_refusal_accuses_the_one_that_refuses() -> None:
+    """Of the first tunnel, or of the second where the first one was opened."""
+    assert told(CHAIN, refusal(403, b"Access violation", hop=1)).suspects == (1,)
+    again = Finding("ping", "no-tunnel", "", {"refusal": "answered 403", "hop": 1})
+    shown = told(CHAIN, OPEN, again)
+    assert f"{SECOND} opens one tunnel to {TARGET} and not the next." == shown.headline
+
+
+def test_without_a_tunnel_it_is_the_first_one() -> None:
+    """Nothing has come farther."""
+    assert (0,) == told(CHAIN, Finding("connect", "refused")).suspects
+    assert () == told((), Finding("connect", "refused")).suspects

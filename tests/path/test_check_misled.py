@@ -5,6 +5,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,29 @@ async def test_what_a_refusal_says(reply: bytes, cause: str, far: FarEnd) -> Non
     tunnel = checked.found.of("tunnel")
     assert tunnel is not None
     assert ("login" in tunnel.words) == (cause == "proxy-network-login"), tunnel.words
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [(FORBIDDEN, "answered 403 Forbidden"), (b"", "closed the connection")],
+    ids=["refuses", "hangs up"],
+)
+async def test_one_proxy_of_a_pool_is_bad(bad: bytes, words: str, far: FarEnd) -> None:
+    """Each connection goes to the next member: the path is broken every second time, and says how."""
+    numbers = count()
+
+    async def play(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        if next(numbers) % 2:
+            writer.write(bad)
+        else:
+            writer.write(ESTABLISHED)
+            await until_end(reader)
+
+    async with serving(play) as proxy:
+        checked = await check(far.server.endpoint, f"http://{proxy}")
+    assert_named(checked, "proxy-now-and-then")
+    assert words in Told(checked.found, checked.diagnosis).sentence
 
 
 async def test_the_next_proxy_is_down(far: FarEnd, our_proxy: OurProxy, closed_port: Endpoint) -> None:
