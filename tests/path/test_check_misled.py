@@ -58,6 +58,24 @@ async def test_what_a_refusal_says(reply: bytes, cause: str, far: FarEnd) -> Non
     assert ("login" in tunnel.words) == (cause == "proxy-network-login"), tunnel.words
 
 
+@pytest.mark.parametrize("bad", [FORBIDDEN, b""], ids=["refuses", "hangs up"])
+async def test_the_bad_one_of_a_pool_comes_first(bad: bytes, far: FarEnd) -> None:
+    """Its refusal is no policy of the address: the same request passes on another connection."""
+    numbers = count(1)
+
+    async def play(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        if next(numbers) % 2:
+            writer.write(bad)
+        else:
+            writer.write(ESTABLISHED)
+            await until_end(reader)
+
+    async with serving(play) as proxy:
+        checked = await check(far.server.endpoint, f"http://{proxy}")
+    assert_named(checked, "proxy-refuses-now-and-then")
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [(FORBIDDEN, "answered 403 Forbidden"), (b"", "closed the connection")],
