@@ -40,7 +40,9 @@ def test_a_portal_in_front_of_the_proxy() -> None:
 
 def test_no_reason_is_made_up() -> None:
     """A proxy that does not say why has not reported what may be the reason."""
-    silent = sentences(told((FIRST,), refusal(503, b"Service unavailable")))
+    unsaid = told((FIRST,), refusal(503, b"Service unavailable"))
+    assert "perhaps because" in unsaid.headline
+    silent = sentences(unsaid)
     assert {"proxy-upstream-refused", "proxy-upstream-dns", "proxy-upstream-unreachable"} <= set(silent)
     assert not [words for words in silent.values() if "reports" in words]
     said = sentences(told((FIRST,), refusal(502, b"Connection refused")))

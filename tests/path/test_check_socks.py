@@ -54,4 +54,5 @@ async def test_a_host_that_is_unreachable(scheme: str, host: str, may_be_the_nam
     async with serving(unreachable) as proxy:
         checked = await check(Endpoint(host, 5000), f"{scheme}://{proxy}")
     assert may_be_the_name == ("socks-upstream-dns" in checked.named), checked.told
-    assert (scheme == "socks5h") == ("proxy-upstream-unreachable" in checked.named), checked.told
+    if host != "localhost":  # there the way around the proxy may tell more
+        assert "proxy-upstream-unreachable" in checked.named, checked.told
