@@ -17,6 +17,8 @@ from relay.pac import read_answer
 from relay.proxy_source import from_environment
 from relay.report import REPORTS
 from relay.route import Endpoint
+from relay.shown import MAX_SHOWN_CHARACTERS, line_without_login
+from relay.shown import shown as shown_text
 from tests.parts.scripted_proxy import Played, ScriptedProxy
 
 USER, PASSWORD = "LAB\\ada", "planted p\u00e4ssword 7"
@@ -186,6 +188,14 @@ def test_no_command_quotes_a_stray_url(command: str, shown: Callable[[], str]) -
         assert 2 == relay.commands.main([*filter(None, [command]), url])
     assert "@proxy" in (said := shown())
     assert "S3cret" not in said
+
+
+def test_a_long_line_takes_no_time() -> None:
+    """As long as a command line may be, whatever it is made of."""
+    for piece in ("a", ":", "a:", "://", "@", "'", ":a@"):
+        line = piece * (131_072 // len(piece))
+        assert "@" not in line_without_login(line).removeprefix("...@").lstrip("@")
+        assert len(shown_text(line)) <= 2 * MAX_SHOWN_CHARACTERS
 
 
 def test_a_pac_file_and_no_proxy_do_not_show_it() -> None:
