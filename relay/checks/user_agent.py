@@ -1,5 +1,7 @@
 """CONNECT with a browser's User-Agent: does the proxy judge by the program's name?"""
 
+import time
+
 from protocol.connect import ConnectHandshake
 from relay.check import Trip, check, found
 from relay.checks.early_bytes import only_plain, status_of, to_proxy
@@ -30,13 +32,15 @@ async def user_agent(trip: Trip) -> Finding:
     """
     only_plain(trip)
     said: dict[str, list[int]] = {BROWSER: [], USER_AGENT: []}
+    # Who refuses slowly is not asked for as long as the other questions need
+    ends = time.monotonic() + 2 * trip.patience.control
     for turn, name in enumerate(TURNS, 1):
         said[name].append(await _asked(trip, name))
         passes = {200 <= status < 300 for status in said[BROWSER]}
         # This program was refused before, or nobody would ask
         if len(passes) > 1 or any(200 <= status < 300 for status in said[USER_AGENT]):
             return found("user-agent", "varies", browser=said[BROWSER], ours=said[USER_AGENT])
-        if turn == ENOUGH and passes == {False}:
+        if passes == {False} and (turn == ENOUGH or time.monotonic() > ends):
             return found("user-agent", "ignored", status=said[BROWSER][0])
     return found("user-agent", "matters", status=said[BROWSER][0], ours=said[USER_AGENT])
 
