@@ -115,14 +115,22 @@ class Http2Server:
 
     def _take_back(self, stream: Http2Exchange) -> None:
         stream.is_lost = True
-        self._resets += not stream.has_head
+        if not stream.has_head:
+            self._count_reset()
+
+    def _refuse(self, number: int, code: h2.errors.ErrorCodes) -> None:
+        self._connection.reset(number, code)
+        self._count_reset()
+
+    def _count_reset(self) -> None:
+        self._resets += 1
         if self._resets > MAX_RESETS:
             self.give_up()
 
     def _begin(self, number: int, event: h2.events.RequestReceived) -> tuple[int, bytes] | None:
         if self.is_going_away or self._connection.is_one_too_many:
             # RFC 9113 section 5.1.2
-            self._connection.reset(number, _CODES.REFUSED_STREAM)
+            self._refuse(number, _CODES.REFUSED_STREAM)
             return None
         self._connection.lengths_are_ours(number)
         self._connection.last = number
@@ -130,12 +138,12 @@ class Http2Server:
         head = head_of(fields) if fields is not None else None
         if fields is None or head is None:
             # RFC 9113 section 8.1.1: a malformed request is a stream error
-            self._connection.reset(number, _CODES.PROTOCOL_ERROR)
+            self._refuse(number, _CODES.PROTOCOL_ERROR)
             return None
         is_tunnel = head.startswith(b"CONNECT ")
         body_bytes = None if is_tunnel else body_bytes_of(fields)
         if body_bytes and event.stream_ended is not None:
-            self._connection.reset(number, _CODES.PROTOCOL_ERROR)
+            self._refuse(number, _CODES.PROTOCOL_ERROR)
             return None
         is_bodiless = (":method", "HEAD") in fields
         self._streams[number] = Http2Exchange(

@@ -290,6 +290,16 @@ def test_what_we_are_made_to_reset_is_counted() -> None:
     assert pair.server.is_over
 
 
+def test_what_is_refused_is_counted() -> None:
+    """Heads that are malformed, again and again, are no client's mistake."""
+    pair = Pair()
+    for _ in range(MAX_RESETS + 1):
+        pair.ask((":method", "CONNECT"))
+        events = pair.exchange()
+    assert [11] == [event.error_code for event in events if isinstance(event, h2.events.ConnectionTerminated)]
+    assert pair.server.is_over
+
+
 @pytest.mark.parametrize("reply", [b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", b"x" * 70_000])
 def test_a_reply_that_is_none_resets_the_stream(reply: bytes) -> None:
     """A fault may say anything; the client sees a broken stream, and the connection goes on."""
