@@ -68,7 +68,8 @@ class Http2Connection:
 
     def data_to_send(self) -> bytes:
         """What must go to the client now."""
-        data, self._extra = self.h2.data_to_send() + self._extra, b""
+        # What was put aside is older
+        data, self._extra = self._extra + self.h2.data_to_send(), b""
         return data
 
     def receive(self, data: bytes) -> Iterator[h2.events.Event]:

@@ -8,13 +8,16 @@ class Http2Exchange:
     """One request. `unsent` waits for room; `said` is the part of a reply head that is not whole.
 
     is_bodiless: of HEAD, whose reply has no content (RFC 9110 section 9.3.2). missing_bytes: how much of the
-    request's body has not come, by its Content-Length; None where it has none.
+    request's body has not come, by its Content-Length; None where it has none. has_body: its head was not the
+    end of the request. is_malformed: what came is not to be used, not even what came before.
     """
 
     received: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
     said: bytearray = field(default_factory=bytearray)
     missing_bytes: int | None = None
+    has_body: bool = False
+    is_malformed: bool = False
     is_tunnel: bool = False
     is_bodiless: bool = False
     has_head: bool = False

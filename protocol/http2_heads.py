@@ -16,6 +16,7 @@ _OF_ONE_CONNECTION: Final = {
     b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade",
 }  # fmt: skip
 _MAX_DIGITS: Final = 19
+_USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 _ILLEGAL: Final = re.compile(r"[\r\n\0]")
 # Of one HTTP/1.1 connection: they mean nothing in HTTP/2 (RFC 9113 section 8.2.2).
 _LEFT_OUT: Final = {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"}
@@ -40,10 +41,16 @@ def checked(headers: Iterable[tuple[bytes, bytes]] | None, *, is_trailer: bool =
         seen.add(name)
         found.append((name.decode("ascii"), value.decode("latin-1")))
     fields = dict(found)
-    if ":authority" in fields and fields.get("host", fields[":authority"]) != fields[":authority"]:
-        # Section 8.3.1: a server should treat it as malformed, and nobody may guess
-        return None
-    return found
+    hosts = [value for name, value in found if name == "host"]
+    named = [*hosts, fields.get(":authority", "")]
+    names = {_plain(name, fields.get(":scheme", "")) for name in named if name}
+    # Section 8.3.1: a server should treat it as malformed, and nobody may guess
+    return found if len(names) < 2 else None
+
+
+def _plain(authority: str, scheme: str) -> str:
+    """To be compared: in lower case, without the port that goes without saying."""
+    return authority.lower().removesuffix(_USUAL_PORTS.get(scheme, ":"))
 
 
 def body_bytes_of(fields: Fields) -> int | None:

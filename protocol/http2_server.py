@@ -140,21 +140,23 @@ class Http2Server:
             # RFC 9113 section 8.1.1: a malformed request is a stream error
             self._refuse(number, _CODES.PROTOCOL_ERROR)
             return None
-        is_tunnel = head.startswith(b"CONNECT ")
+        is_tunnel, has_body = head.startswith(b"CONNECT "), event.stream_ended is None
         body_bytes = None if is_tunnel else body_bytes_of(fields)
-        if body_bytes and event.stream_ended is not None:
+        if body_bytes and not has_body:
             self._refuse(number, _CODES.PROTOCOL_ERROR)
             return None
-        is_bodiless = (":method", "HEAD") in fields
-        self._streams[number] = Http2Exchange(
-            missing_bytes=body_bytes, is_tunnel=is_tunnel, is_bodiless=is_bodiless
-        )
+        stream = Http2Exchange(missing_bytes=body_bytes, has_body=has_body, is_tunnel=is_tunnel)
+        stream.is_bodiless = (":method", "HEAD") in fields
+        self._streams[number] = stream
         return number, head
 
     def _is_malformed(self, number: int) -> None:
         # Counted as well: a client may have us reset what it would take back itself (CVE-2025-8671)
-        self._take_back(self._streams[number])
-        self._connection.reset(number, _CODES.PROTOCOL_ERROR)
+        stream = self._streams[number]
+        if not stream.is_malformed:
+            stream.is_malformed = True
+            self._take_back(stream)
+            self._connection.reset(number, _CODES.PROTOCOL_ERROR)
 
     def _check_length(self, number: int) -> None:
         if self._streams[number].is_of_another_length:
@@ -170,14 +172,22 @@ class Http2Server:
         self._connection.acknowledge(number, size)
 
     def read(self, number: int, limit_bytes: int) -> bytes | None:
-        """Bytes of a stream, b"" at its end, None when more must be received first. Raises: StreamLost."""
-        stream = self._stream(number)
+        """Bytes of a stream, b"" at its end, None when more must be received first.
+
+        Raises: StreamLost, after all that came before the loss was read.
+        """
+        stream = self._streams.get(number)
+        if stream is None or stream.is_malformed:
+            raise StreamLost("the stream has ended")
         if stream.received:
             data = bytes(stream.received[:limit_bytes])
             del stream.received[: len(data)]
             self._connection.acknowledge(number, len(data))
             return data
-        return b"" if stream.has_ended else None
+        if stream.has_ended:
+            return b""
+        self._stream(number)
+        return None
 
     def write(self, number: int, data: bytes) -> None:
         """Say more of the reply: an HTTP/1.1 head first, then what belongs to it or to the tunnel.
@@ -203,7 +213,9 @@ class Http2Server:
                 raise StreamLost("the reply has no HTTP head")
             stream.has_head = not fields[0][1].startswith("1")
             try:
-                self._connection.h2.send_headers(number, fields)
+                # As bytes: of text it would make UTF-8, which the values need not be
+                raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+                self._connection.h2.send_headers(number, raw)
             except h2.exceptions.ProtocolError:
                 raise StreamLost("the stream has ended") from None
         if stream.has_head:
@@ -253,6 +265,11 @@ class Http2Server:
         """Whether nothing can be said any more."""
         stream = self._streams.get(number)
         return stream is None or stream.is_lost
+
+    def has_body(self, number: int) -> bool:
+        """Whether something was to come behind the head of the request."""
+        stream = self._streams.get(number)
+        return stream is not None and stream.has_body
 
     def has_ended(self, number: int) -> bool:
         """Whether the client has said its last word."""

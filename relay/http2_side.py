@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from socket import socket
+from typing import Any
 
 from protocol.http2_server import Http2Server, StreamLost
 from relay.login import Conversation
@@ -65,9 +66,9 @@ class Http2Session:
         while not is_enough():
             await self._changed.wait()
 
-    async def until_changed(self) -> None:
-        """Wait for the next change."""
-        await self._changed.wait()
+    def until_changed(self) -> Coroutine[Any, Any, Any]:
+        """Wait for the next change from now on, however late it is awaited."""
+        return self._changed.wait()
 
     async def flush(self) -> None:
         """Send what is to be sent. Raises: OSError."""
@@ -186,11 +187,12 @@ class Http2Request:
         if found is None:
             return
         body_bytes = found.body_bytes
-        if found.line.method == "TRACE" and not self._session.http.has_ended(self._number):
+        has_body = self._session.http.has_body(self._number)
+        if found.line.method == "TRACE" and has_body:
             raise Refused(malformed("TRACE has no content"))
         if found.line.method != "CONNECT":
             self._may_have_body = True
-            if not found.values(b"content-length") and not self._session.http.has_ended(self._number):
+            if not found.values(b"content-length") and has_body:
                 # HTTP/2 has no need to tell a length
                 body_bytes = None
         # It was read as one of HTTP/1.1; Via and the log name what was really received

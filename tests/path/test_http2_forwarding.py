@@ -117,6 +117,20 @@ def test_a_body(over_http2: Proxied, ca: Path, is_sized: bool) -> None:
     assert len(body) == over_http2.entry()["bytes_up"]
 
 
+def test_a_body_in_one_piece_with_its_head(over_http2: Proxied, ca: Path) -> None:
+    """Without a length: the end is there when the request is first looked at, and the body none the less."""
+    with Target() as target, client_of(over_http2, ca) as client:
+        number = client.http.get_next_available_stream_id()
+        client.http.send_headers(number, uri("POST", target.authority))
+        client.http.send_data(number, b"body", end_stream=True)
+        client.flush()
+        with target.accept() as far:
+            assert ["chunked"] == fields_of(read_head(far))["transfer-encoding"]
+            assert b"4\r\nbody\r\n0\r\n\r\n" == read_exactly(far, 14)
+            far.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            assert "204" == client.status(number)
+
+
 def test_interim_replies_and_an_expectation(over_http2: Proxied, ca: Path) -> None:
     """1xx reach a client that knows them (RFC 9110 section 15.2), and Expect the origin (section 10.1.1)."""
     with Target() as target, client_of(over_http2, ca) as client:
@@ -139,7 +153,10 @@ def test_interim_replies_and_an_expectation(over_http2: Proxied, ca: Path) -> No
 def test_trace_with_content(over_http2: Proxied, ca: Path, length: tuple[tuple[str, str], ...]) -> None:
     """RFC 9110 section 9.3.8: it has none; nobody is asked."""
     with Target() as target, client_of(over_http2, ca) as client:
-        number = client.ask(*uri("TRACE", target.authority), *length)
+        number = client.http.get_next_available_stream_id()
+        client.http.send_headers(number, [*uri("TRACE", target.authority), *length])
+        client.http.send_data(number, b"hello", end_stream=True)
+        client.flush()
         assert "400" == client.status(number)
         assert not target.was_called()
 

@@ -20,6 +20,7 @@ import pytest
 from relay.access import Access, parse_ports
 from relay.blocking import open_tunnel
 from relay.failure import ProxyRefused
+from relay.http2_side import Http2Session
 from relay.listener import Listener
 from relay.outbound import Ways
 from relay.route import Endpoint, Hop, Route
@@ -369,3 +370,16 @@ def test_a_client_that_goes_away(over_http2: Proxied, ca: Path) -> None:
         while client.sock.recv(65_536):
             pass
     assert (0, 0, 0) == over_http2.settled()
+
+
+async def test_a_change_before_anybody_waits_is_heard() -> None:
+    """A task that waits for it may run later than the change comes."""
+
+    class Never:
+        """A Stream that nobody uses."""
+
+    session = Http2Session(Never(), "peer", "")  # type: ignore[arg-type]
+    waiting = asyncio.create_task(session.until_changed())
+    session.wake()
+    async with asyncio.timeout(SOON_SECONDS):
+        await waiting

@@ -131,6 +131,8 @@ POST = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path",
         [*POST, ("x y", "1")],
         [*POST, ("", "1")],
         [*POST, ("host", "b")],
+        [*POST, ("host", "a:81")],
+        [*POST, ("host", "b"), ("host", "a")],
         [*POST, ("x", "1"), (":path", "/")],
         [*POST, (":path", "/")],
         [*POST, (":other", "/")],
@@ -150,6 +152,61 @@ def test_a_malformed_request_is_an_error_of_its_stream(fields: list[tuple[str, s
     assert [other] == [stream for stream, _ in pair.asked]
     assert [(number, 1)] == [(event.stream_id, event.error_code) for event in resets(events)]
     still_works(pair, other)
+
+
+@pytest.mark.parametrize("host", ["a", "A", "a:80", ""])
+def test_host_may_say_the_same_in_other_letters(host: str) -> None:
+    """Compared as names are, and with the port that goes without saying (RFC 9113 section 8.3.1)."""
+    pair = Pair()
+    pair.ask(*POST, ("host", host))
+    pair.exchange()
+    assert 1 == len(pair.asked)
+
+
+def test_a_reply_keeps_its_bytes() -> None:
+    """Whatever the encoding of a value is (RFC 9110 section 5.5)."""
+    pair = Pair()
+    number = pair.ask(*POST)
+    pair.exchange()
+    pair.server.write(number, b"HTTP/1.1 200 OK\r\nX: \xc3\xa9 \xe9\r\n\r\n")
+    [reply] = [event for event in pair.exchange() if isinstance(event, h2.events.ResponseReceived)]
+    assert "\xc3\xa9 \xe9" == dict(reply.headers)["x"]
+
+
+def test_going_away_between_two_replies() -> None:
+    """What was said before it comes before it: HPACK's table is of one order (RFC 9113 section 4.3)."""
+    pair = Pair()
+    first, second = pair.ask(*POST), pair.ask(*POST)
+    pair.exchange()
+    pair.server.write(first, b"HTTP/1.1 200 OK\r\nX: one\r\n\r\nbefore")
+    pair.server.go_away()
+    pair.server.write(second, b"HTTP/1.1 200 OK\r\nX: one\r\n\r\n")
+    pair.server.write(first, b" and behind")
+    sent = pair.server.data_to_send()
+    assert sent.index(b"before") < sent.index(b"\0\0\x08\x07\0\0\0\0\0") < sent.index(b" and behind")
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_what_came_before_the_loss_is_read_first(is_ended: bool) -> None:
+    """As of a TCP connection that is reset: then the loss, or the end if that had come as well."""
+    pair = Pair()
+    number = open_tunnel(pair)
+    pair.client.send_data(number, b"last words", end_stream=is_ended)
+    if is_ended:
+        pair.exchange()
+        pair.server.receive_data(b"")
+    else:
+        pair.client.reset_stream(number, 8)
+        pair.exchange()
+    assert b"last" == pair.server.read(number, 4)
+    assert b" words" == pair.server.read(number, 100)
+    if is_ended:
+        assert b"" == pair.server.read(number, 100)
+    else:
+        with pytest.raises(StreamLost):
+            pair.server.read(number, 100)
+    with pytest.raises(StreamLost):
+        pair.server.write(number, b"answer")
 
 
 def test_te_may_name_trailers() -> None:
