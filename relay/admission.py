@@ -95,10 +95,8 @@ class Admission:
             if not addresses or self._access.refuses(target):
                 return None
             self._dialler.check(addresses[0], target)
-        except (ValueError, Refused):
-            return None
-        except OSError:
-            # Descriptors are used up: nothing is remembered that could not be looked at
+        except (ValueError, Refused, OSError):
+            # Also when descriptors are used up: nothing is remembered that could not be looked at
             return None
         is_near = ipaddress.ip_address(target.host).is_loopback
         return target, str(target), addresses[0], is_near, _may_meet_itself(*addresses[0])

@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,13 +15,12 @@ from relay.checks.closed_port import CLOSED_PORT
 from relay.report import Told, document
 from relay.route import Endpoint
 from tests.path import peers
-from tests.path.checked import assert_named, check, read_head, serving, until_end
+from tests.path.checked import Serve, assert_named, check, read_head, serving, until_end
 from tests.path.conftest import FarEnd, OurProxy
 from tests.path.hop_peers import stunnel
 from tests.path.origin import server_tls
 from tests.path.real import Tool, loopback_host
 
-Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 
@@ -58,10 +57,8 @@ async def test_what_a_refusal_says(reply: bytes, cause: str, far: FarEnd) -> Non
     assert ("login" in tunnel.words) == (cause == "proxy-network-login"), tunnel.words
 
 
-@pytest.mark.parametrize("bad", [FORBIDDEN, b""], ids=["refuses", "hangs up"])
-async def test_the_bad_one_of_a_pool_comes_first(bad: bytes, far: FarEnd) -> None:
-    """Its refusal is no policy of the address: the same request passes on another connection."""
-    numbers = count(1)
+def pool(bad: bytes, numbers: Iterator[int]) -> Serve:
+    """Two proxies behind one address, in turn: the odd one says `bad`."""
 
     async def play(reader: StreamReader, writer: StreamWriter) -> None:
         await read_head(reader)
@@ -71,7 +68,13 @@ async def test_the_bad_one_of_a_pool_comes_first(bad: bytes, far: FarEnd) -> Non
             writer.write(ESTABLISHED)
             await until_end(reader)
 
-    async with serving(play) as proxy:
+    return play
+
+
+@pytest.mark.parametrize("bad", [FORBIDDEN, b""], ids=["refuses", "hangs up"])
+async def test_the_bad_one_of_a_pool_comes_first(bad: bytes, far: FarEnd) -> None:
+    """Its refusal is no policy of the address: the same request passes on another connection."""
+    async with serving(pool(bad, count(1))) as proxy:
         checked = await check(far.server.endpoint, f"http://{proxy}")
     assert_named(checked, "proxy-refuses-now-and-then")
 
@@ -83,17 +86,7 @@ async def test_the_bad_one_of_a_pool_comes_first(bad: bytes, far: FarEnd) -> Non
 )
 async def test_one_proxy_of_a_pool_is_bad(bad: bytes, words: str, far: FarEnd) -> None:
     """Each connection goes to the next member: the path is broken every second time, and says how."""
-    numbers = count()
-
-    async def play(reader: StreamReader, writer: StreamWriter) -> None:
-        await read_head(reader)
-        if next(numbers) % 2:
-            writer.write(bad)
-        else:
-            writer.write(ESTABLISHED)
-            await until_end(reader)
-
-    async with serving(play) as proxy:
+    async with serving(pool(bad, count())) as proxy:
         checked = await check(far.server.endpoint, f"http://{proxy}")
     assert_named(checked, "proxy-now-and-then")
     assert words in Told(checked.found, checked.diagnosis).sentence
